@@ -1,0 +1,29 @@
+//! Agreeing on one block at a height.
+//!
+//! [`Application`] is what an engine drives, in the shape of ABCI 2.0; [`Host`] adds what an engine
+//! that runs inside the node needs: a place for blocks and pending transactions. The rules that do
+//! not depend on an engine are plain functions of values: [`chain`] builds and checks blocks,
+//! [`validators`] takes turns in proposing, [`commit`] turns signatures into Tendermint's commit.
+//! [`guard`] keeps a validator from signing twice. [`malachite`] is the embedded engine.
+//!
+//! This room decides nothing about what transactions mean, and stores nothing but the guard's file
+//! and the engine's log.
+//!
+//! Start with [`chain::ChainState`], then [`malachite::driver`], the loop that answers the engine.
+
+pub mod application;
+pub mod chain;
+pub mod commit;
+pub mod fault;
+pub mod guard;
+pub mod host;
+pub mod malachite;
+pub mod pace;
+pub mod validators;
+
+pub use application::Application;
+pub use chain::{BadBlock, ChainState};
+pub use guard::Guard;
+pub use host::{Decided, Host};
+pub use pace::Pace;
+pub use validators::{Validator, ValidatorSet};

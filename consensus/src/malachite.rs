@@ -1,0 +1,15 @@
+//! The embedded engine: Malachite over libp2p.
+//!
+//! The only module that names the engine's types. [`context`] spells our types in its terms,
+//! [`signing`] signs and verifies behind the guard, [`codec`] is the wire format, [`parts`] takes
+//! blocks apart and puts them together, [`driver`] answers the engine, [`engine`] starts and
+//! supervises it. `docs/spec/consensus-wire.md` is the format's page.
+
+pub mod codec;
+pub mod context;
+pub mod driver;
+pub mod engine;
+pub mod parts;
+pub mod signing;
+
+pub use engine::{Config, Engine, Stopped};

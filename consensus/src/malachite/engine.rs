@@ -1,0 +1,262 @@
+//! Starting and supervising the engine.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use malachite::app::config::{
+    ConsensusConfig, DiscoveryConfig, GossipSubConfig, NodeConfig, P2pConfig, ProtocolNames, PubSubMaxSizePerTopic, PubSubProtocol,
+    ValuePayload, ValueSyncConfig,
+};
+use malachite::app::events::RxEvent;
+use malachite::app::types::Keypair;
+use malachite::app::types::codec::Codec as _;
+use malachite::{
+    ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext, Signer as _, SyncContext, WalContext,
+};
+use libp2p::Multiaddr;
+use tendermint::account;
+use tokio::sync::watch;
+use types::SigningKey;
+
+use super::codec::Wire;
+use super::context::{Address, Zynk};
+use super::driver::{Driver, DriverError};
+use super::parts::PIECE_BYTES;
+use super::signing::{ChainVerifier, GuardedSigner};
+use crate::guard::Guard;
+use crate::host::Host;
+
+/// What the engine is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What people call this node.
+    pub moniker: String,
+    /// Where it listens for other validators.
+    pub listen: Multiaddr,
+    /// The other validators it stays connected to.
+    pub peers: Vec<Multiaddr>,
+    /// The engine's log of the current height.
+    pub wal: PathBuf,
+    /// The key of its peer id on the consensus network.
+    pub peer_key: SigningKey,
+    /// The validator's key and guard; none for a node that only follows.
+    pub signer: Option<(SigningKey, Arc<Mutex<Guard>>)>,
+}
+
+/// Why an engine stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// It could not be started.
+    #[error("the consensus engine could not be started: {0}")]
+    Start(String),
+    /// Its log is damaged.
+    #[error(
+        "the consensus log {path} is damaged: {reason}. This node has stopped so that it cannot sign twice. Move the file away and start again: the signing guard beside it still refuses every second signature"
+    )]
+    DamagedLog {
+        /// The log.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The loop that answers it ended.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// It ended by itself.
+    #[error("the consensus engine ended by itself; the log lines before this one say why")]
+    Ended,
+}
+
+/// A running engine.
+pub struct Engine {
+    handle: EngineHandle,
+    ended: watch::Receiver<Option<Arc<Stopped>>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+struct Settings {
+    moniker: String,
+    consensus: ConsensusConfig,
+    sync: ValueSyncConfig,
+}
+
+impl Engine {
+    /// Starts the engine over `host`.
+    ///
+    /// # Errors
+    /// [`Stopped::Start`] when it cannot be started, for instance when the address is taken.
+    pub async fn start<H: Host>(config: Config, host: Arc<H>) -> Result<Self, Stopped> {
+        let start = |error: &dyn std::fmt::Display| Stopped::Start(error.to_string());
+        let state = host.chain_state();
+        let chain = state.chain_id.clone();
+        let max_block = state.params.block.max_bytes;
+        let keypair = Keypair::ed25519_from_bytes(*config.peer_key.seed()).map_err(|error| start(&error))?;
+        let signer = config.signer.clone().map(|(key, guard)| GuardedSigner::new(chain.clone(), key, guard));
+        let identity = identity(&config.moniker, &keypair, signer.as_ref()).await.map_err(|error| start(&error))?;
+        let verifier = Box::new(ChainVerifier::new(chain.clone()));
+        let consensus = match &signer {
+            Some(signer) => ConsensusContext::new_validator(address(signer), verifier, Box::new(signer.clone())),
+            None => ConsensusContext::new_full_node(Address(account::Id::new([0; 20])), verifier),
+        };
+        let settings = settings(&config, chain.as_str(), max_block, state.validators.as_slice().len());
+        let (channels, handle) = EngineBuilder::new(Zynk, settings)
+            .with_default_wal(WalContext::new(config.wal.clone(), Wire))
+            .with_default_network(NetworkContext::new(identity, Wire))
+            .with_default_sync(SyncContext::new(Wire))
+            .with_default_consensus(consensus)
+            .with_default_request(RequestContext::new(128))
+            .build()
+            .await
+            .map_err(|error| start(&error))?;
+        let (end, ended) = watch::channel(None);
+        watch_events(channels.events.subscribe(), config.wal, end.clone());
+        spawn_driver(Driver::new(host, channels, signer), end);
+        Ok(Self { handle, ended })
+    }
+
+    /// Waits until the engine ends, and says why.
+    pub async fn ended(&mut self) -> Arc<Stopped> {
+        let mut ended = self.ended.clone();
+        let reason = async { ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()) };
+        tokio::select! {
+            reason = reason => reason.unwrap_or_else(|| Arc::new(Stopped::Ended)),
+            _ = &mut self.handle.handle => {
+                // The engine's end closes the driver's channel; a better reason may be a moment away.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.ended.borrow().clone().unwrap_or_else(|| Arc::new(Stopped::Ended))
+            }
+        }
+    }
+
+    /// Stops the engine and waits until it has stopped.
+    pub async fn stop(self) {
+        self.handle.actor.stop(None);
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.handle.handle).await;
+    }
+}
+
+fn address(signer: &GuardedSigner) -> Address {
+    Address(signer.public().address().into())
+}
+
+async fn identity(moniker: &str, keypair: &Keypair, signer: Option<&GuardedSigner>) -> Result<NetworkIdentity, malachite_signing::Error> {
+    let Some(signer) = signer else {
+        return Ok(NetworkIdentity::new(moniker.to_owned(), keypair.clone(), None));
+    };
+    let peer = libp2p::PeerId::from_public_key(&keypair.public());
+    let proof = signer.sign_validator_proof(signer.public().0.to_vec(), peer.to_bytes()).await?;
+    let proof = Wire.encode(&proof).expect("a proof is always encodable");
+    Ok(NetworkIdentity::new_validator(moniker.to_owned(), keypair.clone(), address(signer).to_string(), proof))
+}
+
+fn settings(config: &Config, chain: &str, max_block: u64, validators: usize) -> Settings {
+    let named = |protocol: &str| format!("/zynk/{chain}/{protocol}/1");
+    let p2p = P2pConfig {
+        listen_addr: config.listen.clone(),
+        persistent_peers: config.peers.clone(),
+        discovery: DiscoveryConfig {
+            // Validators are named in the configuration; several of them may share one address.
+            max_connections_per_ip: 100,
+            ip_throttle_duration: Duration::ZERO,
+            ..DiscoveryConfig::default()
+        },
+        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, true, true)),
+        pubsub_max_size: ByteSize::kib(256),
+        pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
+            consensus: Some(ByteSize::kib(4)),
+            proposal_parts: Some(ByteSize::b(PIECE_BYTES as u64 + 4096)),
+            liveness: Some(ByteSize::kib(256)),
+        },
+        rpc_max_size: ByteSize::b(max_block + (1 << 20)).max(ByteSize::mib(10)),
+        protocol_names: ProtocolNames {
+            consensus: named("consensus"),
+            discovery_kad: named("kad"),
+            discovery_regres: named("peers"),
+            sync: named("sync"),
+            validator_proof: named("validator-proof"),
+        },
+        ..P2pConfig::default()
+    };
+    let consensus = ConsensusConfig {
+        p2p,
+        value_payload: ValuePayload::ProposalAndParts,
+        // A height may see several rounds of two votes a validator before this node gets there.
+        queue_per_height_capacity: (2 * validators * 10).max(500),
+        ..ConsensusConfig::default()
+    };
+    let sync = ValueSyncConfig {
+        status_update_interval: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(5),
+        batch_size: 20,
+        ..ValueSyncConfig::default()
+    };
+    Settings { moniker: config.moniker.clone(), consensus, sync }
+}
+
+/// The engine hangs on purpose when its log is in doubt; only its events tell.
+fn watch_events(mut events: RxEvent<Zynk>, wal: PathBuf, end: watch::Sender<Option<Arc<Stopped>>>) {
+    use malachite::app::engine::util::events::Event;
+    use tokio::sync::broadcast::error::RecvError;
+    tokio::spawn(async move {
+        loop {
+            let reason = match events.recv().await {
+                Ok(Event::WalCorrupted(error)) => error.to_string(),
+                Ok(Event::WalReplayError(error)) => error.to_string(),
+                Ok(Event::WalResetError(error)) => error.to_string(),
+                Ok(_) | Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            finish(&end, Stopped::DamagedLog { path: wal.clone(), reason });
+        }
+    });
+}
+
+fn spawn_driver<H: Host>(driver: Driver<H>, end: watch::Sender<Option<Arc<Stopped>>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let work = move || match runtime {
+        Ok(runtime) => {
+            if let Err(error) = runtime.block_on(driver.run()) {
+                finish(&end, error.into());
+            }
+        }
+        Err(error) => finish(&end, Stopped::Start(error.to_string())),
+    };
+    std::thread::Builder::new().name("consensus-driver".to_owned()).spawn(work).map_or_else(
+        |error| tracing::error!(%error, "no thread for the consensus driver"),
+        drop,
+    );
+}
+
+/// The first reason stands.
+fn finish(end: &watch::Sender<Option<Arc<Stopped>>>, reason: Stopped) {
+    end.send_if_modified(|ended| {
+        let first = ended.is_none();
+        ended.get_or_insert_with(|| Arc::new(reason));
+        first
+    });
+}
+
+impl NodeConfig for Settings {
+    fn moniker(&self) -> &str {
+        &self.moniker
+    }
+    fn consensus(&self) -> &ConsensusConfig {
+        &self.consensus
+    }
+    fn consensus_mut(&mut self) -> &mut ConsensusConfig {
+        &mut self.consensus
+    }
+    fn value_sync(&self) -> &ValueSyncConfig {
+        &self.sync
+    }
+    fn value_sync_mut(&mut self) -> &mut ValueSyncConfig {
+        &mut self.sync
+    }
+}

@@ -1,0 +1,27 @@
+//! Where a chain and its people begin: the genesis file, and the files that hold secret keys.
+//!
+//! A [`Genesis`] is what everybody who verifies a chain starts from, so it is read as strictly as
+//! anything from a stranger: whatever this code would not write itself is refused, and a file that
+//! parses is one that a node can start. A [`KeyFile`] holds one key, a [`Keyring`] the keys of one
+//! identity, a [`LogFile`] the key and the name of one log of anchors. Secrets are written with
+//! mode 0600, never over another file unless that is the act asked for, and never printed.
+//!
+//! This crate touches the disk and draws entropy; it opens no socket and reads no clock.
+//!
+//! Start with [`genesis`], then [`keys`] and [`keyring`]. `docs/spec/genesis.md` is the page of
+//! the formats and codes.
+
+pub mod entropy;
+pub mod error;
+pub mod file;
+pub mod genesis;
+pub mod keyring;
+pub mod keys;
+pub mod peer;
+mod strict;
+
+pub use error::Error;
+pub use genesis::{Builder, Genesis};
+pub use keyring::{DeviceSecret, Keyring};
+pub use keys::{KeyFile, KeyKind, LogFile};
+pub use peer::{peer_id_bytes, peer_id_text};

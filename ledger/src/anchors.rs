@@ -1,0 +1,107 @@
+//! Logs and their anchors: who may anchor, in which order, and the log of all anchors.
+
+use audit::log::{Frontier, Head};
+use audit::{LogId, LogRecord, SignedAnchor, Status, Taken};
+use types::{Address, Amount, ChainId, Encode, Height, PublicKey};
+
+use crate::account;
+use crate::error::Refusal;
+use crate::params::Params;
+use crate::state::{Note, State, key};
+
+/// Reads a log's record.
+#[must_use]
+pub fn read(state: &State<'_>, log: &LogId) -> Option<LogRecord> {
+    state.read(&key::log(log))
+}
+
+/// Registers a log for `owner`, whose transaction has the number `sequence`.
+///
+/// # Errors
+/// [`Refusal::WeakKey`], [`Refusal::BondTooLow`], [`Refusal::InsufficientFunds`].
+pub fn register(
+    state: &mut State<'_>,
+    params: &Params,
+    chain: &ChainId,
+    height: Height,
+    (owner, sequence): (&Address, u64),
+    (signer, bond): (&PublicKey, Amount),
+) -> Result<LogId, Refusal> {
+    if !signer.is_usable() {
+        return Err(Refusal::WeakKey);
+    }
+    if bond < params.log_bond {
+        return Err(Refusal::BondTooLow { found: bond, needed: params.log_bond });
+    }
+    account::debit(state, owner, "author", bond)?;
+    let log = LogId::derive(chain, owner, sequence);
+    state.write(key::log(&log), &LogRecord::new(*owner, *signer, bond, height));
+    Ok(log)
+}
+
+/// Gives a log another key.
+///
+/// # Errors
+/// [`Refusal::UnknownLog`], [`Refusal::NotOwner`], [`Refusal::WeakKey`], [`Refusal::Audit`].
+pub fn rotate_key(state: &mut State<'_>, owner: &Address, log: &LogId, signer: &PublicKey) -> Result<(), Refusal> {
+    if !signer.is_usable() {
+        return Err(Refusal::WeakKey);
+    }
+    let record = owned(state, owner, log)?;
+    state.write(key::log(log), &record.rotate_key(*signer)?);
+    Ok(())
+}
+
+/// Retires a log, or returns the bond of one that was retired long enough ago.
+///
+/// # Errors
+/// [`Refusal::UnknownLog`], [`Refusal::NotOwner`], [`Refusal::BondHeld`], [`Refusal::Audit`].
+pub fn retire(state: &mut State<'_>, params: &Params, height: Height, owner: &Address, log: &LogId) -> Result<(), Refusal> {
+    let mut record = owned(state, owner, log)?;
+    if let Status::Retired { at } = record.status {
+        let until = params.bond_released(at);
+        if height < until {
+            return Err(Refusal::BondHeld { until });
+        }
+        account::credit(state, owner, std::mem::take(&mut record.bond));
+    } else {
+        record = record.retire(height)?;
+    }
+    state.write(key::log(log), &record);
+    Ok(())
+}
+
+/// Takes an anchor into its log and into the log of all anchors. The same anchor again is done already.
+///
+/// # Errors
+/// [`Refusal::UnknownLog`] and [`Refusal::Audit`].
+pub fn anchor(state: &mut State<'_>, chain: &ChainId, anchor: &SignedAnchor) -> Result<Taken, Refusal> {
+    let log = anchor.anchor.log;
+    let record = read(state, &log).ok_or(Refusal::UnknownLog(log))?;
+    let taken = record.take(chain, anchor)?;
+    if let Taken::New(record) = &taken {
+        state.write(key::log(&log), record);
+        append(state, anchor);
+    }
+    Ok(taken)
+}
+
+/// Size and root of the log of all anchors.
+#[must_use]
+pub fn head(state: &State<'_>) -> Head {
+    state.read(key::ANCHORS_HEAD).expect("the genesis writes the log's head")
+}
+
+fn append(state: &mut State<'_>, anchor: &SignedAnchor) {
+    let mut frontier: Frontier = state.read(key::ANCHORS_FRONTIER).expect("the genesis writes the log's frontier");
+    let index = frontier.size;
+    frontier.append(audit::log::entry_hash(&anchor.to_bytes()), |level, index, hash| state.note(Note::LogNode { level, index, hash }));
+    state.write(key::ANCHORS_HEAD.to_vec(), &frontier.head());
+    state.write(key::ANCHORS_FRONTIER.to_vec(), &frontier);
+    state.note(Note::Anchored { index, anchor: Box::new(anchor.clone()) });
+}
+
+fn owned(state: &State<'_>, owner: &Address, log: &LogId) -> Result<LogRecord, Refusal> {
+    let record = read(state, log).ok_or(Refusal::UnknownLog(*log))?;
+    if record.owner == *owner { Ok(record) } else { Err(Refusal::NotOwner) }
+}

@@ -1,0 +1,142 @@
+//! The first state of a chain, out of the application's part of the genesis file.
+
+use std::collections::BTreeMap;
+
+use audit::log::Frontier;
+use serde::{Deserialize, Serialize};
+use types::{Address, Amount, Blob, PublicKey, Text};
+
+use crate::account::Account;
+use crate::params::{BadParam, Params};
+use crate::stake::{Validator, ValidatorStatus};
+use crate::state::{Changes, State, key};
+
+/// `app_state` in the genesis file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppState {
+    /// The parameters to begin with.
+    pub params: Params,
+    /// Who owns what, beside the stake.
+    pub accounts: BTreeMap<Address, Amount>,
+    /// The validators and their stake, at most 1,024.
+    pub validators: Vec<GenesisValidator>,
+}
+
+/// A validator of the genesis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisValidator {
+    /// The account that owns and directs it.
+    pub operator: Address,
+    /// The key that signs its votes.
+    pub consensus_key: PublicKey,
+    /// Its peer id on the consensus network, as multihash bytes.
+    pub peer_id: Blob<64>,
+    /// What people call it.
+    pub moniker: Text<64>,
+    /// Its stake.
+    pub stake: Amount,
+    /// The operator's part of the rewards, in hundredths of a percent.
+    pub commission_bps: u16,
+}
+
+/// Why a genesis state is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadGenesis {
+    /// A parameter is outside its range.
+    #[error(transparent)]
+    Param(#[from] BadParam),
+    /// There are no validators, or more than 1,024.
+    #[error("a chain has 1 to 1,024 validators, not {0}")]
+    ValidatorCount(usize),
+    /// Two validators share a key.
+    #[error("two validators share the consensus key {0}")]
+    SharedKey(PublicKey),
+    /// A validator's key is unusable.
+    #[error("validator {0} has no usable Ed25519 key")]
+    WeakKey(String),
+    /// A validator's stake gives it no voting power.
+    #[error("validator {0} has a stake below one unit of power")]
+    NoPower(String),
+    /// A commission is above 100 %.
+    #[error("validator {0} has a commission above 10,000 hundredths of a percent")]
+    Commission(String),
+    /// The sum of all tokens is above the bound.
+    #[error("all tokens together are more than 2^60 micro-zynk")]
+    Supply,
+}
+
+/// All tokens together are at most this much: total voting power then stays below CometBFT's bound
+/// of 2^63 / 8 whatever the power unit.
+pub const MAX_SUPPLY: u64 = 1 << 60;
+
+impl AppState {
+    /// Checks it and makes the first state of it.
+    ///
+    /// # Errors
+    /// [`BadGenesis`].
+    pub fn build(&self) -> Result<Changes, BadGenesis> {
+        self.check()?;
+        let empty = BTreeMap::<Vec<u8>, Vec<u8>>::new();
+        let mut state = State::new(&empty);
+        state.write(key::PARAMS.to_vec(), &self.params);
+        state.write(key::SUPPLY.to_vec(), &self.supply()?);
+        state.write(key::FEES.to_vec(), &Amount::ZERO);
+        let frontier = Frontier::default();
+        state.write(key::ANCHORS_HEAD.to_vec(), &frontier.head());
+        state.write(key::ANCHORS_FRONTIER.to_vec(), &frontier);
+        for (address, balance) in &self.accounts {
+            state.write(key::account(address), &Account { balance: *balance, sequence: 0 });
+        }
+        for validator in self.records() {
+            state.write(key::stake(&validator.address()), &validator);
+        }
+        state.settle();
+        Ok(state.finish().0)
+    }
+
+    /// The validators' records.
+    pub fn records(&self) -> impl Iterator<Item = Validator> {
+        self.validators.iter().cloned().map(|validator| Validator {
+            operator: validator.operator,
+            consensus_key: validator.consensus_key,
+            peer_id: validator.peer_id,
+            moniker: validator.moniker,
+            bonded: validator.stake,
+            commission_bps: validator.commission_bps,
+            status: ValidatorStatus::Bonded,
+        })
+    }
+
+    fn check(&self) -> Result<(), BadGenesis> {
+        self.params.check()?;
+        if !(1..=1024).contains(&self.validators.len()) {
+            return Err(BadGenesis::ValidatorCount(self.validators.len()));
+        }
+        let mut keys = std::collections::BTreeSet::new();
+        for validator in self.records() {
+            let name = validator.moniker.to_string();
+            if !validator.consensus_key.is_usable() {
+                return Err(BadGenesis::WeakKey(name));
+            }
+            if !keys.insert(validator.consensus_key) {
+                return Err(BadGenesis::SharedKey(validator.consensus_key));
+            }
+            if validator.power(&self.params) == 0 {
+                return Err(BadGenesis::NoPower(name));
+            }
+            if validator.commission_bps > 10_000 {
+                return Err(BadGenesis::Commission(name));
+            }
+        }
+        self.supply().map(|_| ())
+    }
+
+    fn supply(&self) -> Result<Amount, BadGenesis> {
+        let stakes = self.validators.iter().map(|validator| validator.stake);
+        let all = self.accounts.values().copied().chain(stakes);
+        let sum = all.map(|amount| u128::from(amount.0)).sum::<u128>();
+        u64::try_from(sum).ok().filter(|sum| *sum <= MAX_SUPPLY).map(Amount).ok_or(BadGenesis::Supply)
+    }
+}

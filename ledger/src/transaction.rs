@@ -1,0 +1,301 @@
+//! Transactions: the bytes that people sign (`docs/spec/transactions.md`).
+
+use audit::{LogId, SignedAnchor};
+use identity::SignedOperation;
+use types::{Address, Amount, ChainId, Decode, DecodeError, Encode, Hash, Height, PublicKey, Reader, Signature, SigningKey, Text};
+
+use crate::error::Refusal;
+
+/// The largest transaction, in bytes: an identity operation of 4 KiB with room for its wrapping.
+pub const MAX_BYTES: usize = 8 * 1024;
+
+/// The only version there is.
+pub const VERSION: u8 = 1;
+
+/// What stands before the bytes that author and payer sign.
+pub const CONTEXT: &[u8] = b"zynk.2026 transaction v1";
+
+/// A transaction's name: SHA-256 of its signed bytes, as CometBFT names it.
+pub type TxHash = Hash;
+
+/// What an author asks the chain to do, and who pays for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// The chain it is for; another chain refuses it.
+    pub chain: ChainId,
+    /// The author's key; its address is the author's account.
+    pub author: PublicKey,
+    /// How many transactions the author's account has made before this one.
+    pub sequence: u64,
+    /// The last height at which it may be included.
+    pub valid_until: Height,
+    /// What the payer pays, at least the parameters' minimum for its size.
+    pub fee: Amount,
+    /// Who pays.
+    pub payer: Payer,
+    /// What is to be done.
+    pub body: Body,
+}
+
+/// Who pays a transaction's fee.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payer {
+    /// The author.
+    Author,
+    /// Somebody who signs this transaction too.
+    Cosigner(PublicKey),
+    /// Somebody who has allowed the author to spend on fees ([`Body::Allow`]).
+    Allowance(Address),
+}
+
+/// What a transaction does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Moves tokens from the author to another account.
+    Transfer {
+        /// The receiving account.
+        to: Address,
+        /// How much, above zero.
+        amount: Amount,
+        /// A public remark.
+        memo: Text<128>,
+    },
+    /// Carries an operation on an identity, which its own keys have signed.
+    Identity(Box<SignedOperation>),
+    /// Registers a log of anchors, owned by the author, with a bond out of the author's balance.
+    RegisterLog {
+        /// The key that will sign the log's anchors.
+        key: PublicKey,
+        /// The bond, at least the parameters' minimum.
+        bond: Amount,
+    },
+    /// Gives a log another key. Only its owner may.
+    RotateLogKey {
+        /// The log.
+        log: LogId,
+        /// The new key.
+        key: PublicKey,
+    },
+    /// Retires a log; asked again after the holding time, returns its bond. Only its owner may.
+    RetireLog {
+        /// The log.
+        log: LogId,
+    },
+    /// Carries an anchor, which its log's key has signed.
+    Anchor(Box<SignedAnchor>),
+    /// Lets another account spend on fees at the author's cost: the sponsor's quota.
+    /// A limit of zero takes the allowance back.
+    Allow {
+        /// Who may spend.
+        beneficiary: Address,
+        /// How much in all, from now on.
+        limit: Amount,
+        /// The last height at which it may be spent.
+        expires: Height,
+    },
+}
+
+/// A transaction with its signatures: what travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedTransaction {
+    /// What is signed.
+    pub transaction: Transaction,
+    /// The author's signature.
+    pub signature: Signature,
+    /// The payer's signature, where the payer is a [`Payer::Cosigner`].
+    pub payer_signature: Option<Signature>,
+}
+
+/// A transaction whose signatures hold: the type is the proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    transaction: Transaction,
+    size_bytes: usize,
+}
+
+impl Transaction {
+    /// The bytes that author and payer sign: context, version, transaction.
+    #[must_use]
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let mut bytes = CONTEXT.to_vec();
+        self.encode(&mut bytes);
+        bytes
+    }
+
+    /// Signs as the author; for [`Payer::Cosigner`] the payer's key is needed too.
+    #[must_use]
+    pub fn sign(self, author: &SigningKey, payer: Option<&SigningKey>) -> SignedTransaction {
+        let bytes = self.signed_bytes();
+        SignedTransaction { signature: author.sign(&bytes), payer_signature: payer.map(|key| key.sign(&bytes)), transaction: self }
+    }
+}
+
+impl SignedTransaction {
+    /// Reads a transaction off the wire.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] and [`Refusal::Malformed`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.len() > MAX_BYTES {
+            return Err(Refusal::TooLarge { found: bytes.len(), bound: MAX_BYTES });
+        }
+        Self::from_bytes(bytes).map_err(Refusal::Malformed)
+    }
+
+    /// Checks the signatures on the transaction itself. Those inside its body (of an identity's
+    /// keys, of a log's key) need the state and are checked when it is applied.
+    ///
+    /// # Errors
+    /// [`Refusal::BadSignature`], naming whose.
+    pub fn verify(self) -> Result<Verified, Refusal> {
+        let bytes = self.transaction.signed_bytes();
+        if !self.transaction.author.verify(&bytes, &self.signature) {
+            return Err(Refusal::BadSignature { whose: "author" });
+        }
+        let payer_agrees = match (&self.transaction.payer, &self.payer_signature) {
+            (Payer::Cosigner(key), Some(signature)) => key.verify(&bytes, signature),
+            (Payer::Author | Payer::Allowance(_), None) => true,
+            _ => false,
+        };
+        if !payer_agrees {
+            return Err(Refusal::BadSignature { whose: "payer" });
+        }
+        Ok(Verified { size_bytes: self.to_bytes().len(), transaction: self.transaction })
+    }
+
+    /// The transaction's name.
+    #[must_use]
+    pub fn hash(&self) -> TxHash {
+        Hash::sha256(&[&self.to_bytes()])
+    }
+}
+
+impl Verified {
+    /// What was signed.
+    #[must_use]
+    pub const fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// The size of the signed transaction, in bytes; the fee depends on it.
+    #[must_use]
+    pub const fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+}
+
+impl Encode for Transaction {
+    fn encode(&self, out: &mut Vec<u8>) {
+        VERSION.encode(out);
+        self.chain.encode(out);
+        self.author.encode(out);
+        self.sequence.encode(out);
+        self.valid_until.encode(out);
+        self.fee.encode(out);
+        self.payer.encode(out);
+        self.body.encode(out);
+    }
+}
+
+impl Decode for Transaction {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match u8::decode(reader)? {
+            VERSION => {}
+            found => return Err(DecodeError::Tag { what: "transaction version", found }),
+        }
+        Ok(Self {
+            chain: Decode::decode(reader)?,
+            author: Decode::decode(reader)?,
+            sequence: Decode::decode(reader)?,
+            valid_until: Decode::decode(reader)?,
+            fee: Decode::decode(reader)?,
+            payer: Decode::decode(reader)?,
+            body: Decode::decode(reader)?,
+        })
+    }
+}
+
+impl Encode for Payer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Author => out.push(0),
+            Self::Cosigner(key) => {
+                out.push(1);
+                key.encode(out);
+            }
+            Self::Allowance(sponsor) => {
+                out.push(2);
+                sponsor.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Payer {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match u8::decode(reader)? {
+            0 => Ok(Self::Author),
+            1 => PublicKey::decode(reader).map(Self::Cosigner),
+            2 => Address::decode(reader).map(Self::Allowance),
+            found => Err(DecodeError::Tag { what: "payer", found }),
+        }
+    }
+}
+
+impl Encode for Body {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Transfer { to, amount, memo } => {
+                out.push(1);
+                to.encode(out);
+                amount.encode(out);
+                memo.encode(out);
+            }
+            Self::Allow { beneficiary, limit, expires } => {
+                out.push(2);
+                beneficiary.encode(out);
+                limit.encode(out);
+                expires.encode(out);
+            }
+            Self::Identity(operation) => {
+                out.push(3);
+                operation.encode(out);
+            }
+            Self::RegisterLog { key, bond } => {
+                out.push(4);
+                key.encode(out);
+                bond.encode(out);
+            }
+            Self::RotateLogKey { log, key } => {
+                out.push(5);
+                log.encode(out);
+                key.encode(out);
+            }
+            Self::RetireLog { log } => {
+                out.push(6);
+                log.encode(out);
+            }
+            Self::Anchor(anchor) => {
+                out.push(7);
+                anchor.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Body {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match u8::decode(reader)? {
+            1 => Self::Transfer { to: Decode::decode(reader)?, amount: Decode::decode(reader)?, memo: Decode::decode(reader)? },
+            2 => Self::Allow { beneficiary: Decode::decode(reader)?, limit: Decode::decode(reader)?, expires: Decode::decode(reader)? },
+            3 => Self::Identity(Decode::decode(reader)?),
+            4 => Self::RegisterLog { key: Decode::decode(reader)?, bond: Decode::decode(reader)? },
+            5 => Self::RotateLogKey { log: Decode::decode(reader)?, key: Decode::decode(reader)? },
+            6 => Self::RetireLog { log: Decode::decode(reader)? },
+            7 => Self::Anchor(Decode::decode(reader)?),
+            found => return Err(DecodeError::Tag { what: "transaction body", found }),
+        })
+    }
+}
+
+types::codec!(SignedTransaction { transaction, signature, payer_signature });

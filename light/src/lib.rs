@@ -1,0 +1,35 @@
+//! Light blocks and state proofs: from a trusted header to a state entry, believing only
+//! signatures.
+//!
+//! [`Trust`] is what somebody believes about a chain: a genesis or a checkpoint, and the validators
+//! that sign next. It turns a header and its commit into a [`Verified`] header, and a [`Verified`]
+//! header answers what the state held at a key. A [`Handoff`] moves trust to the next validator set
+//! without a clock; [`Trust::follow`] moves it inside the trusting period. Whether enough validators
+//! signed is judged by the published `tendermint-light-client-verifier`, whether an entry is in the
+//! state by `ics23`: this crate prepares their inputs, adds rules that only make them stricter, and
+//! keeps everything bounded and canonical.
+//!
+//! It fetches nothing, stores nothing and reads no clock: "now" is a value. It does not search for a
+//! path of blocks to trust; it says [`Error::NotEnoughTrust`] and the caller asks for a block between.
+//!
+//! Start with [`trust`], then [`verified`]. `docs/spec/light.md` is the page of the formats and codes.
+
+mod commit;
+pub mod error;
+pub mod sealed;
+pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod trust;
+pub mod validators;
+pub mod verified;
+
+pub use error::Error;
+pub use sealed::Sealed;
+pub use state::StateProof;
+pub use trust::{Checkpoint, Handoff, LightBlock, Options, Origin, Trust};
+pub use validators::{Validator, Validators};
+pub use verified::Verified;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! What somebody believes about a chain, and the three ways in which it grows.
+//!
+//! [`Trust::accept`] believes a header that the trusted validators signed; it needs no clock, and
+//! the header may be of any height at which they are the set. [`Trust::hand_off`] does the same and
+//! moves trust to the next set; a list of hand-offs leads from genesis to today through any number of
+//! changes. [`Trust::follow`] jumps over heights as light clients do, and is bound to the trusting
+//! period: validators that left longer ago have nothing to lose by signing a false block.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tendermint::block::signed_header::SignedHeader;
+use tendermint::{Time, block};
+use tendermint_light_client_verifier::types::{TrustThreshold, TrustedBlockState, UntrustedBlockState};
+use tendermint_light_client_verifier::{ProdVerifier, Verdict, Verifier as _, options};
+use types::{ChainId, Hash, Height};
+
+use crate::commit::every_vote;
+use crate::{Error, Sealed, Validators, Verified};
+
+/// The last height a header may have. One less than the format's, since the verifier counts on.
+pub const MAX_HEIGHT: Height = Height(i64::MAX as u64 - 1);
+
+/// Where trust began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Origin {
+    /// With the chain's genesis.
+    Genesis,
+    /// With a header that somebody vouched for.
+    Checkpoint {
+        /// Its height.
+        height: Height,
+        /// Its time.
+        time: Time,
+    },
+}
+
+/// A header that somebody vouches for, published outside the chain: as JSON, times in RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// The header's height.
+    pub height: Height,
+    /// The header's hash.
+    pub header_hash: Hash,
+    /// The header's time.
+    pub time: Time,
+    /// The validators of the height after it.
+    pub next_validators: Validators,
+}
+
+impl Checkpoint {
+    /// The checkpoint at a verified header.
+    ///
+    /// # Errors
+    /// [`Error::WrongHandoff`] when the header names other next validators.
+    pub fn at(verified: &Verified, next_validators: &Validators) -> Result<Self, Error> {
+        check_next(verified.header(), next_validators)?;
+        Ok(Self {
+            chain_id: verified.chain().clone(),
+            height: verified.height(),
+            header_hash: verified.hash(),
+            time: verified.time(),
+            next_validators: next_validators.clone(),
+        })
+    }
+}
+
+/// A signed header and the validators it names for the next height.
+///
+/// Bytes: the sealed header, then the set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handoff {
+    /// The header, and the commit by the validators before the change.
+    pub sealed: Sealed,
+    /// The validators after it.
+    pub next_validators: Validators,
+}
+types::codec!(Handoff { sealed, next_validators });
+
+impl Handoff {
+    /// The hand-off at a signed header.
+    ///
+    /// # Errors
+    /// [`Error::WrongHandoff`] when the header names other validators; [`Error::Form`] as [`Sealed::of`].
+    pub fn new(signed: &SignedHeader, next_validators: &Validators) -> Result<Self, Error> {
+        check_next(&signed.header, next_validators)?;
+        Ok(Self { sealed: Sealed::of(signed)?, next_validators: next_validators.clone() })
+    }
+}
+
+/// A signed header with the validators of its height and of the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LightBlock {
+    /// The header and its commit.
+    pub signed_header: SignedHeader,
+    /// The validators that signed.
+    pub validators: Validators,
+    /// The validators of the next height.
+    pub next_validators: Validators,
+}
+
+/// How long trust lasts, and how far a header may be ahead of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Shorter than the time for which a validator that left can still be punished. 14 days.
+    pub trusting_period: Duration,
+    /// 5 seconds.
+    pub clock_drift: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { trusting_period: Duration::from_secs(14 * 24 * 60 * 60), clock_drift: Duration::from_secs(5) }
+    }
+}
+
+/// What is believed about one chain: a height, its time, and the validators that sign after it.
+///
+/// It can be kept as JSON, and is only as safe as the place it is kept in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    chain: ChainId,
+    origin: Origin,
+    height: Height,
+    time: Time,
+    /// `None` at genesis, which has no header.
+    header_hash: Option<Hash>,
+    validators: Validators,
+}
+
+impl Trust {
+    /// Trust in a genesis: its time and the validators of the first block.
+    #[must_use]
+    pub const fn genesis(chain: ChainId, time: Time, validators: Validators) -> Self {
+        Self { chain, origin: Origin::Genesis, height: Height(0), time, header_hash: None, validators }
+    }
+
+    /// Trust in a checkpoint.
+    #[must_use]
+    pub fn checkpoint(checkpoint: &Checkpoint) -> Self {
+        Self {
+            chain: checkpoint.chain_id.clone(),
+            origin: Origin::Checkpoint { height: checkpoint.height, time: checkpoint.time },
+            height: checkpoint.height,
+            time: checkpoint.time,
+            header_hash: Some(checkpoint.header_hash),
+            validators: checkpoint.next_validators.clone(),
+        }
+    }
+
+    /// The chain.
+    #[must_use]
+    pub const fn chain(&self) -> &ChainId {
+        &self.chain
+    }
+
+    /// Where this trust began.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The last trusted height; 0 at genesis.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.height
+    }
+
+    /// The time of that height.
+    #[must_use]
+    pub const fn time(&self) -> Time {
+        self.time
+    }
+
+    /// The validators that sign the next height.
+    #[must_use]
+    pub const fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    /// How old the last trusted height is; zero when its time is ahead of `now`.
+    #[must_use]
+    pub fn age(&self, now: Time) -> Duration {
+        now.duration_since(self.time).unwrap_or_default()
+    }
+
+    /// Believes a header that the trusted validators signed, without moving trust.
+    ///
+    /// The header is of this chain and names exactly these validators; the commit is for its hash;
+    /// every vote in the commit is real, and those for the block have more than two thirds of the power.
+    ///
+    /// # Errors
+    /// The first of these rules that fails; [`Error::Conflict`] for a well-signed header other than the
+    /// trusted one at its height.
+    pub fn accept(&self, signed: &SignedHeader) -> Result<Verified, Error> {
+        self.check_place(signed)?;
+        self.check_validators(Height::from(signed.header.height), signed.header.validators_hash)?;
+        let untrusted = UntrustedBlockState { signed_header: signed, validators: self.validators.set(), next_validators: None };
+        let verifier = ProdVerifier::default();
+        let verified = Verified::new(self.chain.clone(), signed)?;
+        every_vote(signed, &self.validators)?;
+        judge(verifier.verify_validator_sets(&untrusted), Duration::ZERO)?;
+        judge(verifier.verify_commit(&untrusted), Duration::ZERO)?;
+        match self.header_hash {
+            Some(trusted) if verified.height() == self.height && verified.hash() != trusted => {
+                Err(Error::Conflict { height: self.height, trusted, found: verified.hash() })
+            }
+            _ => Ok(verified),
+        }
+    }
+
+    /// As [`Trust::accept`], for a header in its compact form.
+    ///
+    /// # Errors
+    /// As [`Trust::accept`] and [`Sealed::open`].
+    pub fn open(&self, sealed: &Sealed) -> Result<Verified, Error> {
+        self.check_validators(sealed.header.height, tendermint::Hash::Sha256(sealed.header.validators_hash.0))?;
+        self.accept(&sealed.open(&self.validators)?)
+    }
+
+    /// Believes the header of a hand-off and moves trust to the validators it carries.
+    ///
+    /// # Errors
+    /// As [`Trust::open`]; [`Error::WrongHeight`] when it does not lie ahead; [`Error::WrongHandoff`]
+    /// when the header names other validators. Trust is then unchanged.
+    pub fn hand_off(&mut self, handoff: &Handoff) -> Result<Verified, Error> {
+        self.check_ahead(handoff.sealed.header.height)?;
+        let verified = self.open(&handoff.sealed)?;
+        self.advance(verified, &handoff.next_validators)
+    }
+
+    /// Believes a later block by skipping verification, inside the trusting period, and moves trust
+    /// to it. From genesis, a block of the genesis validators needs no third of overlap.
+    ///
+    /// # Errors
+    /// [`Error::Expired`] when what is trusted is too old; [`Error::NotEnoughTrust`] when too few of the
+    /// trusted validators signed, so that the caller tries a block between; otherwise the rule that
+    /// failed. Trust is then unchanged.
+    pub fn follow(&mut self, block: &LightBlock, now: Time, options: &Options) -> Result<Verified, Error> {
+        self.check_ahead(Height::from(block.signed_header.header.height))?;
+        self.check_clock(block.signed_header.header.time, now, options)?;
+        self.check_place(&block.signed_header)?;
+        let verified = if self.height == Height(0) && block.validators == self.validators {
+            self.accept(&block.signed_header)?
+        } else {
+            self.skip(block, now, options)?
+        };
+        self.advance(verified, &block.next_validators)
+    }
+
+    fn skip(&self, block: &LightBlock, now: Time, options: &Options) -> Result<Verified, Error> {
+        let chain_id = (&self.chain).into();
+        let untrusted = UntrustedBlockState {
+            signed_header: &block.signed_header,
+            validators: block.validators.set(),
+            next_validators: Some(block.next_validators.set()),
+        };
+        let trusted = TrustedBlockState {
+            chain_id: &chain_id,
+            header_time: self.time,
+            height: bounded(self.height, self.height)?,
+            next_validators: self.validators.set(),
+            next_validators_hash: self.validators.set().hash(),
+        };
+        let options = options::Options {
+            trust_threshold: TrustThreshold::ONE_THIRD,
+            trusting_period: options.trusting_period,
+            clock_drift: options.clock_drift,
+        };
+        let verified = Verified::new(self.chain.clone(), &block.signed_header)?;
+        judge(ProdVerifier::default().verify_update_header(untrusted, trusted, &options, now), options.trusting_period)?;
+        every_vote(&block.signed_header, &block.validators)?;
+        Ok(verified)
+    }
+
+    fn advance(&mut self, verified: Verified, next: &Validators) -> Result<Verified, Error> {
+        check_next(verified.header(), next)?;
+        self.height = verified.height();
+        self.time = verified.time();
+        self.header_hash = Some(verified.hash());
+        self.validators = next.clone();
+        Ok(verified)
+    }
+
+    /// Of this chain, with one height in header and commit, and a time that fits the height.
+    fn check_place(&self, signed: &SignedHeader) -> Result<(), Error> {
+        let header = &signed.header;
+        if header.chain_id.as_str() != self.chain.as_str() {
+            return Err(Error::WrongChain { expected: self.chain.to_string(), found: header.chain_id.to_string() });
+        }
+        let height = Height::from(header.height);
+        bounded(height, self.height)?;
+        if signed.commit.height != header.height || height == Height(0) {
+            return Err(Error::WrongHeight { trusted: self.height, found: Height::from(signed.commit.height) });
+        }
+        let fits = match height.cmp(&self.height) {
+            // CometBFT gives the first block the time of the genesis itself.
+            Ordering::Greater if self.height == Height(0) => header.time >= self.time,
+            Ordering::Greater => header.time > self.time,
+            Ordering::Less => header.time < self.time,
+            Ordering::Equal => true,
+        };
+        if fits { Ok(()) } else { Err(Error::WrongTime { height, found: header.time, trusted: self.time }) }
+    }
+
+    fn check_validators(&self, height: Height, found: tendermint::Hash) -> Result<(), Error> {
+        let expected = self.validators.hash();
+        if found == tendermint::Hash::Sha256(expected.0) { Ok(()) } else { Err(Error::WrongValidators { height, expected, found }) }
+    }
+
+    fn check_ahead(&self, found: Height) -> Result<(), Error> {
+        if found > self.height { Ok(()) } else { Err(Error::WrongHeight { trusted: self.height, found }) }
+    }
+
+    fn check_clock(&self, time: Time, now: Time, options: &Options) -> Result<(), Error> {
+        if self.age(now) >= options.trusting_period {
+            return Err(Error::Expired { time: self.time, period: options.trusting_period });
+        }
+        let latest = now.checked_add(options.clock_drift).unwrap_or(now);
+        if time < latest { Ok(()) } else { Err(Error::Future { time, now }) }
+    }
+}
+
+fn check_next(header: &block::Header, next: &Validators) -> Result<(), Error> {
+    let (expected, found) = (header.next_validators_hash, next.hash());
+    if expected == tendermint::Hash::Sha256(found.0) {
+        return Ok(());
+    }
+    Err(Error::WrongHandoff { height: Height::from(header.height), expected, found })
+}
+
+fn bounded(height: Height, trusted: Height) -> Result<block::Height, Error> {
+    let refused = Error::WrongHeight { trusted, found: height };
+    if height > MAX_HEIGHT {
+        return Err(refused);
+    }
+    height.try_into().map_err(|_| refused)
+}
+
+fn judge(verdict: Verdict, period: Duration) -> Result<(), Error> {
+    match verdict {
+        Verdict::Success => Ok(()),
+        Verdict::NotEnoughTrust(tally) => Err(Error::not_enough_trust(&tally)),
+        Verdict::Invalid(detail) => Err(Error::from_verifier(&detail, period)),
+    }
+}

@@ -1,0 +1,407 @@
+//! The application: the ledger over the store, as an engine drives it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use consensus::host::{Decided, HostError, Proposed};
+use consensus::{Application, ChainState, Host, Pace};
+use genesis::Genesis;
+use ledger::block::{self, Block};
+use ledger::{Changes, Note, Outcome, Refusal, State, TxHash, Verified};
+use tendermint::abci::{Code, request, response};
+use tendermint::block::{Commit, Height};
+use tendermint::{AppHash, Time};
+use tokio::sync::{Notify, broadcast};
+use types::{ChainId, Hash, Millis};
+
+use crate::mempool::{Mempool, NotTaken};
+use crate::store::Store;
+use crate::{query, tree};
+
+/// The application's version, in every header.
+pub const APP_VERSION: u64 = 1;
+
+/// At most this many executed proposals are remembered until one of them is decided.
+const EXECUTED: usize = 8;
+
+/// Above this many unknown transactions, their signatures are checked on every core.
+const PARALLEL_ABOVE: usize = 16;
+
+/// A committed block, as subscribers get it.
+pub type Committed = Arc<Decided>;
+
+/// The node's application. Shared by the engine, the RPC and the gossip.
+#[derive(Debug)]
+pub struct App {
+    chain: ChainId,
+    store: Store,
+    genesis: Arc<Genesis>,
+    state: RwLock<ChainState>,
+    mempool: Mutex<Mempool>,
+    executed: Mutex<VecDeque<(tendermint::Hash, Arc<Outcome>)>>,
+    finalized: Mutex<Option<Finalized>>,
+    pace: RwLock<Pace>,
+    committed_at: Mutex<Instant>,
+    bell: Arc<Notify>,
+    blocks: broadcast::Sender<Committed>,
+    arrivals: broadcast::Sender<Bytes>,
+}
+
+/// What a decided block made of the state, until it is durable.
+#[derive(Debug)]
+struct Finalized {
+    height: Height,
+    outcome: Arc<Outcome>,
+    update: Option<tree::Update>,
+}
+
+impl App {
+    /// Takes up the chain in `store`, or begins it with its genesis.
+    ///
+    /// # Errors
+    /// When the genesis state cannot be made or written.
+    pub fn open(store: Store, genesis: Arc<Genesis>) -> anyhow::Result<Self> {
+        let chain = genesis.chain_id().clone();
+        let state = match store.chain_state() {
+            Some(state) => state,
+            None => begin(&store, &genesis)?,
+        };
+        let pace = pace(&block::params(&State::new(&store)));
+        Ok(Self {
+            chain,
+            store,
+            genesis,
+            state: RwLock::new(state),
+            mempool: Mutex::default(),
+            executed: Mutex::default(),
+            finalized: Mutex::default(),
+            pace: RwLock::new(pace),
+            committed_at: Mutex::new(Instant::now()),
+            bell: Arc::new(Notify::new()),
+            blocks: broadcast::channel(256).0,
+            arrivals: broadcast::channel(4096).0,
+        })
+    }
+
+    /// The database.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The genesis.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The chain after the last block.
+    #[must_use]
+    pub fn chain(&self) -> ChainState {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many transactions wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.mempool).len()
+    }
+
+    /// Some of the waiting transactions, oldest first.
+    #[must_use]
+    pub fn oldest_waiting(&self, max_bytes: usize) -> Vec<Bytes> {
+        lock(&self.mempool).best(max_bytes)
+    }
+
+    /// How long ago this process committed a block, or started.
+    #[must_use]
+    pub fn idle_for(&self) -> Duration {
+        lock(&self.committed_at).elapsed()
+    }
+
+    /// Blocks as they are committed. A subscriber that falls 256 behind misses some.
+    #[must_use]
+    pub fn blocks(&self) -> broadcast::Receiver<Committed> {
+        self.blocks.subscribe()
+    }
+
+    /// Transactions as they enter the mempool.
+    #[must_use]
+    pub fn arrivals(&self) -> broadcast::Receiver<Bytes> {
+        self.arrivals.subscribe()
+    }
+
+    /// Takes a transaction into the mempool. Blocks for the time of a signature check.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn submit(&self, bytes: Bytes) -> Result<TxHash, NotTaken> {
+        if lock(&self.mempool).verified(&Hash::sha256(&[&bytes])).is_some() {
+            return Err(NotTaken::Waiting);
+        }
+        let verified = block::verify(&bytes)?;
+        let (height, time) = self.next();
+        let next = Block { chain: &self.chain, height, time };
+        let hash = lock(&self.mempool).take(&self.store, next, bytes.clone(), verified)?;
+        self.bell.notify_one();
+        // Nobody may be listening.
+        let _ = self.arrivals.send(bytes);
+        Ok(hash)
+    }
+
+    /// The height and, for want of it, the last time, at which waiting transactions are judged.
+    fn next(&self) -> (types::Height, Millis) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        (state.next_height().into(), millis(state.last_time))
+    }
+
+    /// Reads and verifies transactions; those that waited here were verified before.
+    fn verify_all(&self, transactions: &[Bytes]) -> Vec<Result<Verified, Refusal>> {
+        let known: Vec<Option<Verified>> = {
+            let mempool = lock(&self.mempool);
+            transactions.iter().map(|bytes| mempool.verified(&Hash::sha256(&[bytes])).cloned()).collect()
+        };
+        let verify = |(bytes, known): (&Bytes, &Option<Verified>)| known.clone().map_or_else(|| block::verify(bytes), Ok);
+        let unknown = known.iter().filter(|known| known.is_none()).count();
+        if unknown <= PARALLEL_ABOVE {
+            return transactions.iter().zip(&known).map(verify).collect();
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = transactions.len().div_ceil(cores);
+        std::thread::scope(|scope| {
+            let shares = transactions.chunks(share).zip(known.chunks(share));
+            let threads: Vec<_> =
+                shares.map(|(bytes, known)| scope.spawn(move || bytes.iter().zip(known).map(verify).collect::<Vec<_>>())).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("a signature check does not panic")).collect()
+        })
+    }
+
+    fn execute(&self, height: Height, time: Time, transactions: &[Bytes]) -> Result<Outcome, (usize, Refusal)> {
+        let block = Block { chain: &self.chain, height: height.into(), time: millis(time) };
+        block::execute(&self.store, block, self.verify_all(transactions))
+    }
+
+    fn remember(&self, hash: tendermint::Hash, outcome: Outcome) -> Arc<Outcome> {
+        let outcome = Arc::new(outcome);
+        let mut executed = lock(&self.executed);
+        if executed.len() == EXECUTED {
+            executed.pop_front();
+        }
+        executed.push_back((hash, Arc::clone(&outcome)));
+        outcome
+    }
+
+    fn remembered(&self, hash: tendermint::Hash) -> Option<Arc<Outcome>> {
+        lock(&self.executed).iter().find(|(of, _)| *of == hash).map(|(_, outcome)| Arc::clone(outcome))
+    }
+
+    /// After a block: the mempool forgets what it included, subscribers hear of it.
+    fn announce(&self, decided: Decided) {
+        let included: BTreeSet<Hash> = decided.block.data.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
+        let (height, time) = self.next();
+        let next = Block { chain: &self.chain, height, time };
+        lock(&self.mempool).after_block(&self.store, next, &included);
+        lock(&self.executed).clear();
+        *lock(&self.committed_at) = Instant::now();
+        let _ = self.blocks.send(Arc::new(decided));
+    }
+}
+
+impl Application for App {
+    fn info(&self) -> response::Info {
+        let state = self.chain();
+        response::Info {
+            data: "zynk".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            app_version: APP_VERSION,
+            last_block_height: state.last_block.map_or_else(Height::default, |(height, _)| height),
+            last_block_app_hash: state.app_hash,
+        }
+    }
+
+    fn init_chain(&self, _request: request::InitChain) -> response::InitChain {
+        // The genesis state is made when the store is opened; this only reports it.
+        let state = self.chain();
+        response::InitChain { consensus_params: None, validators: Vec::new(), app_hash: state.app_hash }
+    }
+
+    fn check_tx(&self, request: request::CheckTx) -> response::CheckTx {
+        match self.submit(request.tx) {
+            Ok(_) => response::CheckTx::default(),
+            Err(error) => response::CheckTx {
+                code: Code::from(error.code()),
+                codespace: error.codespace().to_owned(),
+                log: error.to_string(),
+                ..Default::default()
+            },
+        }
+    }
+
+    fn prepare_proposal(&self, request: request::PrepareProposal) -> response::PrepareProposal {
+        let mut state = State::new(&self.store);
+        let params = block::params(&state);
+        let next = Block { chain: &self.chain, height: request.height.into(), time: millis(request.time) };
+        let mut room = usize::try_from(request.max_tx_bytes).unwrap_or(0);
+        let verified = self.verify_all(&request.txs);
+        let mut chosen = Vec::new();
+        for (bytes, verified) in request.txs.into_iter().zip(verified) {
+            let Some(left) = room.checked_sub(bytes.len() + 8) else {
+                break;
+            };
+            if verified.is_ok_and(|verified| block::apply(&mut state, &params, next, &verified).is_ok()) {
+                room = left;
+                chosen.push(bytes);
+            }
+        }
+        response::PrepareProposal { txs: chosen }
+    }
+
+    fn process_proposal(&self, request: request::ProcessProposal) -> response::ProcessProposal {
+        if self.remembered(request.hash).is_some() {
+            return response::ProcessProposal::Accept;
+        }
+        match self.execute(request.height, request.time, &request.txs) {
+            Ok(outcome) => {
+                self.remember(request.hash, outcome);
+                response::ProcessProposal::Accept
+            }
+            Err((place, refusal)) => {
+                tracing::warn!(height = %request.height, place, %refusal, "refused a proposal");
+                response::ProcessProposal::Reject
+            }
+        }
+    }
+
+    fn finalize_block(&self, request: request::FinalizeBlock) -> response::FinalizeBlock {
+        let outcome = self.remembered(request.hash).unwrap_or_else(|| {
+            let executed = self.execute(request.height, request.time, &request.txs);
+            // Two thirds of the validators accepted this block: if this node cannot execute it, it
+            // must not go on as if nothing had happened.
+            let outcome = executed.unwrap_or_else(|(place, refusal)| {
+                panic!("the decided block at height {} cannot be executed: transaction {place}: {refusal}", request.height)
+            });
+            self.remember(request.hash, outcome)
+        });
+        let state_hash = self.chain().app_hash;
+        let update = (!outcome.changes.is_empty()).then(|| {
+            tree::update(&self.store, self.store.tree_version() + 1, &outcome.changes).expect("the stored state tree is whole")
+        });
+        let app_hash = update.as_ref().map_or(state_hash, |update| app_hash(update.root));
+        let answer = response::FinalizeBlock {
+            events: Vec::new(),
+            tx_results: outcome.results.clone(),
+            validator_updates: Vec::new(),
+            consensus_param_updates: None,
+            app_hash,
+        };
+        *lock(&self.finalized) = Some(Finalized { height: request.height, outcome, update });
+        answer
+    }
+
+    fn commit(&self) -> response::Commit {
+        // The embedded engine commits with `Host::commit_block`, state and block in one write.
+        response::Commit { data: Bytes::new(), retain_height: Height::default() }
+    }
+
+    fn query(&self, request: request::Query) -> response::Query {
+        query::answer(self, &request)
+    }
+}
+
+impl Host for App {
+    fn chain_state(&self) -> ChainState {
+        self.chain()
+    }
+
+    fn earliest(&self) -> Height {
+        self.chain().initial_height
+    }
+
+    fn decided(&self, height: Height) -> Option<(tendermint::Block, Commit)> {
+        self.store.decided(height)
+    }
+
+    fn keep(&self, proposed: &Proposed) -> Result<(), HostError> {
+        consensus::fault::point("proposal.keep.before");
+        self.store.keep(proposed)?;
+        consensus::fault::point("proposal.keep.after");
+        Ok(())
+    }
+
+    fn kept(&self, height: Height) -> Vec<Proposed> {
+        self.store.proposals(height)
+    }
+
+    fn commit_block(&self, decided: Decided) -> Result<(), HostError> {
+        let finalized = lock(&self.finalized).take().filter(|finalized| finalized.height == decided.block.header.height);
+        let Finalized { outcome, update, .. } = finalized.ok_or_else(|| HostError("a block was committed that was not finalized".into()))?;
+        let (changes, notes): (&Changes, &[Note]) = (&outcome.changes, &outcome.notes);
+        consensus::fault::point("store.commit.before");
+        self.store.commit(&decided, changes, notes, update.as_ref()).map_err(|error| HostError(format!("{error:#}")))?;
+        consensus::fault::point("store.commit.after");
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = decided.state.clone();
+        *self.pace.write().unwrap_or_else(PoisonError::into_inner) = pace(&block::params(&State::new(&self.store)));
+        self.announce(decided);
+        Ok(())
+    }
+
+    fn pending(&self, max_bytes: usize) -> Vec<Bytes> {
+        self.oldest_waiting(max_bytes)
+    }
+
+    fn is_idle(&self) -> bool {
+        lock(&self.mempool).is_empty()
+    }
+
+    fn pace(&self) -> Pace {
+        *self.pace.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+}
+
+fn begin(store: &Store, genesis: &Genesis) -> anyhow::Result<ChainState> {
+    let changes = genesis.app_state().build()?;
+    let update = tree::update(store, 0, &changes)?;
+    let document = genesis.document();
+    let validators = consensus::ValidatorSet::genesis(document.validators.iter().map(|validator| (validator.pub_key, validator.power())))?;
+    let state = ChainState {
+        chain_id: document.chain_id.clone(),
+        initial_height: Height::try_from(document.initial_height)?,
+        last_block: None,
+        last_time: document.genesis_time,
+        last_validators: None,
+        next_validators: validators.next([])?,
+        validators,
+        params: document.consensus_params.clone(),
+        app_version: APP_VERSION,
+        app_hash: app_hash(update.root),
+        last_results_hash: consensus::chain::results_hash(&[]),
+    };
+    store.begin(genesis.hash(), &state, &changes, &update)?;
+    Ok(state)
+}
+
+fn pace(params: &ledger::Params) -> Pace {
+    let millis = |value: u32| Duration::from_millis(value.into());
+    Pace {
+        interval: millis(params.block_interval_ms),
+        heartbeat: millis(params.heartbeat_ms),
+        propose_timeout: millis(params.propose_timeout_ms),
+    }
+}
+
+fn app_hash(root: Hash) -> AppHash {
+    AppHash::try_from(root.0.to_vec()).expect("a root has 32 bytes")
+}
+
+fn millis(time: Time) -> Millis {
+    time.try_into().unwrap_or_default()
+}
+
+/// A lock is only ever held for work that does not panic; if it did, the value is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,22 @@
+//! The node's shell: what stands between the ledger's rules and the world.
+//!
+//! [`store`] keeps blocks and state in RocksDB, one synced write a block. [`tree`] authenticates
+//! the state. [`mempool`] holds what waits. [`app`] joins them to the ledger and is what an engine
+//! drives. [`gossip`] spreads transactions over a libp2p swarm of its own. [`rpc`] answers in
+//! CometBFT's format. No rule about what a transaction means is here: those are the ledger's.
+//!
+//! Start with [`run`](run::run), then [`app::App`].
+
+pub mod app;
+pub mod config;
+pub mod gossip;
+pub mod mempool;
+pub mod query;
+pub mod rpc;
+pub mod run;
+pub mod store;
+pub mod tree;
+
+pub use app::App;
+pub use config::Config;
+pub use run::{Running, run};

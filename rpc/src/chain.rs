@@ -1,0 +1,353 @@
+//! A client that answers only what was proven.
+//!
+//! Trust moves as light clients move it: by skipping verification inside the trusting period, with
+//! a block between where too few trusted validators signed a distant one. What is trusted longer
+//! ago is walked from by hand-offs, which need no clock; then [`Chain::is_beyond_period`] says so.
+
+use std::time::Duration;
+
+use audit::bundle::{Bundle, Item, LogProof};
+use audit::log::HEAD_KEY;
+use audit::{LogId, LogRecord};
+use identity::{Did, Entry};
+use ledger::account::Account;
+use ledger::state::key;
+use ledger::{Params, SignedTransaction, TxHash};
+use light::{Handoff, Options, StateProof, Trust, Verified};
+use tendermint::Time;
+use tokio::time::{Instant, sleep};
+use types::{Address, Decode, Encode, Height};
+
+use crate::query::{AnchorProof, Refusal};
+use crate::{Error, Node};
+
+/// How long it is waited for a transaction, an anchor or a header.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time between two looks.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How many light blocks one move of trust may take: bisection over 2^63 heights, and some.
+const MAX_STEPS: usize = 256;
+
+/// Something that the state held, and what proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven<T> {
+    /// What it held.
+    pub value: T,
+    /// The header that proves it.
+    pub header: Verified,
+}
+
+impl<T> Proven<T> {
+    /// The height after which the state was like this.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        self.header.state_height()
+    }
+
+    /// The time of the header: it was like this then. Whether that is fresh enough, the caller
+    /// judges by [`Verified::age`].
+    #[must_use]
+    pub const fn time(&self) -> Time {
+        self.header.time()
+    }
+
+    fn map<U>(self, read: impl FnOnce(T) -> Result<U, Error>) -> Result<Proven<U>, Error> {
+        Ok(Proven { value: read(self.value)?, header: self.header })
+    }
+}
+
+/// A transaction that the node says is in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Included {
+    /// The block.
+    pub height: Height,
+    /// The transaction.
+    pub hash: TxHash,
+}
+
+/// One chain, seen through one node that need not be honest.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    node: Node,
+    origin: Trust,
+    trust: Trust,
+    options: Options,
+    clock: fn() -> Time,
+    beyond_period: bool,
+    /// What is read must not be older than what was written.
+    written: Height,
+    last: Option<Verified>,
+}
+
+impl Chain {
+    /// The chain that `trust` is about, through the node at `url`. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn connect(url: &str, trust: Trust) -> Result<Self, Error> {
+        Ok(Self::with(Node::new(url)?, trust, Options::default(), Time::now))
+    }
+
+    /// As [`Chain::connect`], with another trusting period or another clock.
+    #[must_use]
+    pub fn with(node: Node, trust: Trust, options: Options, clock: fn() -> Time) -> Self {
+        Self { node, origin: trust.clone(), trust, options, clock, beyond_period: false, written: Height(0), last: None }
+    }
+
+    /// The node: its answers are its word only.
+    #[must_use]
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What is trusted by now: worth keeping for the next time.
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Whether trust was moved by hand-offs since what it stood on was older than the trusting
+    /// period: validators that have left since could have signed another history.
+    #[must_use]
+    pub const fn is_beyond_period(&self) -> bool {
+        self.beyond_period
+    }
+
+    /// The newest header that the node shows.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`], without the state.
+    pub async fn latest(&mut self) -> Result<Verified, Error> {
+        let tip = Height::from(self.node.commit(None).await?.header.height);
+        self.header(tip).await
+    }
+
+    /// Waits for a header above `from`.
+    ///
+    /// # Errors
+    /// As [`Chain::latest`], and [`Error::Timeout`].
+    pub async fn follow(&mut self, from: Height) -> Result<Verified, Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let tip = Height::from(self.node.commit(None).await?.header.height);
+            if tip > from {
+                return self.header(tip).await;
+            }
+            pause(until, "a new block").await?;
+        }
+    }
+
+    /// The header of a height, verified.
+    ///
+    /// # Errors
+    /// What the node or the network fails at, and [`Error::Unproven`].
+    pub async fn header(&mut self, height: Height) -> Result<Verified, Error> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.height() == height) {
+            return Ok(last.clone());
+        }
+        let header = if height > self.trust.height() { self.advance(height).await? } else { self.look_back(height).await? };
+        self.last = Some(header.clone());
+        Ok(header)
+    }
+
+    /// What the state holds at a key: not older than what this client has seen included.
+    ///
+    /// # Errors
+    /// What the node or the network fails at; [`Error::Unproven`]; [`Error::Timeout`].
+    pub async fn entry(&mut self, key: &[u8]) -> Result<Proven<Option<Vec<u8>>>, Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.node.state(key, None).await {
+                Ok(answer) if answer.height >= self.written => {
+                    let header = self.header(answer.height.next()).await?;
+                    let value = header.entry(key, &answer.proof)?;
+                    return Ok(Proven { value, header });
+                }
+                Ok(_) => {}
+                Err(error) if is_early(&error) => {}
+                Err(error) => return Err(error),
+            }
+            pause(until, "the block that proves the state").await?;
+        }
+    }
+
+    /// An identity's entry.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`].
+    pub async fn identity(&mut self, did: &Did) -> Result<Proven<Option<Entry>>, Error> {
+        self.read(&did.state_key()).await
+    }
+
+    /// An account; one that was never written has nothing.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`].
+    pub async fn account(&mut self, address: &Address) -> Result<Proven<Account>, Error> {
+        self.read(&key::account(address)).await?.map(|account| Ok(account.unwrap_or_default()))
+    }
+
+    /// A log's record.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`].
+    pub async fn log(&mut self, log: &LogId) -> Result<Proven<Option<LogRecord>>, Error> {
+        self.read(&key::log(log)).await
+    }
+
+    /// The chain's parameters.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`], and [`Error::Mismatch`] if there are none.
+    pub async fn params(&mut self) -> Result<Proven<Params>, Error> {
+        let none = Error::Mismatch { query: "params", fault: "the state has no parameters: not a chain of ours" };
+        self.read(key::PARAMS).await?.map(|params| params.ok_or(none))
+    }
+
+    /// Sends a transaction and waits until the node says that it is in a block and did what it says.
+    ///
+    /// # Errors
+    /// [`Error::Transaction`] if the mempool or the block refused it; [`Error::Timeout`] if neither
+    /// was seen: it may still be included, up to its last height.
+    pub async fn broadcast(&mut self, transaction: &SignedTransaction) -> Result<Included, Error> {
+        let hash = transaction.hash();
+        self.node.send(transaction.to_bytes()).await?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = self.node.find(hash).await? {
+                self.written = self.written.max(found.height);
+                if found.number == 0 {
+                    return Ok(Included { height: found.height, hash });
+                }
+                let (codespace, number, log) = (found.codespace, found.number, found.log);
+                return Err(Error::Transaction { codespace, number, log, height: Some(found.height) });
+            }
+            pause(until, "the transaction's inclusion").await?;
+        }
+    }
+
+    /// The bundle that proves `items`, which are of the batch that anchor `sequence` of `log` is
+    /// for. Waits until the chain can prove the anchor. It holds when it is returned: it was
+    /// verified with what this client began with.
+    ///
+    /// # Errors
+    /// What the node or the network fails at; [`Error::Bundle`]; [`Error::Timeout`].
+    pub async fn bundle(&mut self, items: Vec<Item>, log: LogId, sequence: u64) -> Result<Bundle, Error> {
+        let (height, anchored) = self.anchored(log, sequence).await?;
+        let head = self.node.state(HEAD_KEY.as_bytes(), Some(height)).await?;
+        let header = self.header(height.next()).await?;
+        let bundle = Bundle {
+            version: audit::bundle::VERSION,
+            chain: self.origin.chain().clone(),
+            items: items.try_into().map_err(|source| Error::Decode { query: "the items", source })?,
+            anchor: anchored.anchor,
+            log: LogProof { index: anchored.index, path: anchored.path },
+            head: StateProof::from_ics23(HEAD_KEY.as_bytes(), &head.proof)?,
+            sealed: header.sealed()?,
+            handoffs: self.handoffs(Height(1), header.height()).await?.try_into().map_err(|_| TOO_MANY_CHANGES)?,
+        };
+        audit::bundle::verify(&bundle, &self.origin, (self.clock)(), &self.options)?;
+        Ok(bundle)
+    }
+
+    async fn read<T: Decode>(&mut self, key: &[u8]) -> Result<Proven<Option<T>>, Error> {
+        let decode = |bytes: Vec<u8>| T::from_bytes(&bytes).map_err(|source| Error::Decode { query: "an entry", source });
+        self.entry(key).await?.map(|value| value.map(decode).transpose())
+    }
+
+    async fn anchored(&self, log: LogId, sequence: u64) -> Result<(Height, AnchorProof), Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.node.anchor(log, sequence, None).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) if is_early(&error) => {}
+                Err(error) => return Err(error),
+            }
+            pause(until, "the anchor's proof").await?;
+        }
+    }
+
+    /// Moves trust up to `target`.
+    async fn advance(&mut self, target: Height) -> Result<Verified, Error> {
+        let mut ahead = vec![self.node.light_block(target).await?];
+        for _ in 0..MAX_STEPS {
+            let Some(block) = ahead.last() else { break };
+            match self.trust.follow(block, (self.clock)(), &self.options) {
+                Ok(verified) => {
+                    ahead.pop();
+                    if ahead.is_empty() {
+                        return Ok(verified);
+                    }
+                }
+                Err(light::Error::NotEnoughTrust { signed, total }) => {
+                    let (low, high) = (self.trust.height(), Height::from(block.signed_header.header.height));
+                    let middle = Height(low.0.midpoint(high.0));
+                    if middle == low {
+                        return Err(light::Error::NotEnoughTrust { signed, total }.into());
+                    }
+                    ahead.push(self.node.light_block(middle).await?);
+                }
+                Err(light::Error::Expired { .. }) => return self.walk(self.trust.clone(), target).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Mismatch { query: "commit", fault: "trust does not reach the height in 256 steps" })
+    }
+
+    /// The header of a height at or below the trusted one.
+    async fn look_back(&mut self, height: Height) -> Result<Verified, Error> {
+        let signed = self.node.commit(Some(height)).await?;
+        match self.trust.accept(&signed) {
+            Err(light::Error::WrongValidators { .. }) if height > self.origin.height() => {
+                let mut trust = self.origin.clone();
+                for handoff in self.handoffs(trust.height().next(), height).await? {
+                    trust.hand_off(&handoff)?;
+                }
+                Ok(trust.accept(&signed)?)
+            }
+            accepted => Ok(accepted?),
+        }
+    }
+
+    /// Moves trust up to `target` by hand-offs, which need no clock.
+    async fn walk(&mut self, mut trust: Trust, target: Height) -> Result<Verified, Error> {
+        for handoff in self.handoffs(trust.height().next(), target).await? {
+            trust.hand_off(&handoff)?;
+        }
+        let block = self.node.light_block(target).await?;
+        let handoff = Handoff::new(&block.signed_header, &block.next_validators)?;
+        let verified = trust.hand_off(&handoff)?;
+        self.trust = trust;
+        self.beyond_period = true;
+        Ok(verified)
+    }
+
+    /// The changes of validators from a height to below another, as the node shows them.
+    async fn handoffs(&self, from: Height, until: Height) -> Result<Vec<Handoff>, Error> {
+        let mut handoffs = Vec::new();
+        for height in self.node.changes(from, until).await? {
+            let (signed, next) = (self.node.commit(Some(height)).await?, self.node.validators(height.next()).await?);
+            handoffs.push(Handoff::new(&signed, &next)?);
+        }
+        Ok(handoffs)
+    }
+}
+
+const TOO_MANY_CHANGES: Error =
+    Error::Mismatch { query: "/handoffs", fault: "more changes of validators than a bundle holds: begin with a checkpoint" };
+
+/// A chain that has just begun has no provable state yet.
+const fn is_early(error: &Error) -> bool {
+    matches!(error, Error::Query { number, .. } if *number == Refusal::FutureHeight.code())
+}
+
+async fn pause(until: Instant, what: &'static str) -> Result<(), Error> {
+    if Instant::now() >= until {
+        return Err(Error::Timeout { what, after: PATIENCE });
+    }
+    sleep(POLL).await;
+    Ok(())
+}

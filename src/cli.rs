@@ -1,0 +1,83 @@
+//! The command line: what can be said.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{did, genesis, keys, light, stamp, tx, verify};
+
+/// Identities and stamped hashes on a chain, and proofs of both that need no network.
+#[derive(Debug, Parser)]
+#[command(name = "zynk", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Example, against a network started with `zynk devnet`:\n  \
+    zynk keys make --kind account --out me.key\n  \
+    zynk stamp report.pdf --key me.key --genesis genesis.json\n  \
+    zynk verify report.pdf.zproof --file report.pdf --genesis genesis.json")]
+pub(crate) struct Cli {
+    /// Print JSON for scripts instead of words
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make and check the file that a chain begins with
+    #[command(subcommand)]
+    Genesis(genesis::Command),
+    /// Make and show key files
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Move tokens, allow others to spend on fees, look at accounts and transactions
+    #[command(subcommand)]
+    Tx(tx::Command),
+    /// Create, change and resolve identities (did:zynk)
+    #[command(subcommand)]
+    Did(did::Command),
+    /// Stamp a file, a folder or standard input: prove that it existed by now
+    Stamp(stamp::Arguments),
+    /// Verify a proof without a network
+    Verify(verify::Arguments),
+    /// Follow the chain as a light client and print what is verified
+    Light(light::Arguments),
+    // `node`, `devnet` and `demo` join here.
+}
+
+/// What is trusted to begin with.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Basis {
+    /// Trust the genesis of the chain
+    #[arg(long, env = "ZYNK_GENESIS", value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+
+    /// Trust a checkpoint, as `zynk light --checkpoint-out` writes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+}
+
+/// Which chain, and through which node. The node is not trusted.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// The RPC of a node
+    #[arg(long, env = "ZYNK_NODE", value_name = "URL", default_value = "http://127.0.0.1:26657")]
+    pub(crate) node: String,
+
+    #[command(flatten)]
+    pub(crate) basis: Basis,
+}
+
+/// Who signs a transaction and who pays for it.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Signing {
+    /// The account that sends the transaction, and pays if there is no sponsor
+    #[arg(long, env = "ZYNK_KEY", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// The account that pays the fee; it co-signs, or sends itself where there is no --key
+    #[arg(long, env = "ZYNK_SPONSOR_KEY", value_name = "FILE")]
+    pub(crate) sponsor_key: Option<PathBuf>,
+}

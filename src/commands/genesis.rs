@@ -1,0 +1,199 @@
+//! `zynk genesis`: the file that a chain begins with.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use genesis::genesis::MAX_BYTES;
+use genesis::{Builder, Error, Genesis, file, peer};
+use ledger::Params;
+use ledger::genesis::GenesisValidator;
+use serde_json::json;
+use tendermint::Time;
+use types::{Address, Amount, ChainId, DecodeError, PublicKey};
+
+use crate::failure::Failure;
+use crate::report::Report;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a genesis that still lacks validators
+    #[command(after_help = "Example:\n  zynk genesis make --chain my-chain-1 --out genesis.json --account zynk1…=1000")]
+    Make(Make),
+    /// Add a validator to a genesis in the making
+    #[command(
+        after_help = "Example:\n  zynk genesis add-validator genesis.json --moniker alpha --consensus-key HEX --node-key HEX \\\n    \
+        --operator zynk1… --stake 100\n\nThe keys are what `zynk keys show` prints as public; the secrets stay where they are."
+    )]
+    AddValidator(AddValidator),
+    /// Add an account with a first balance to a genesis in the making
+    #[command(after_help = "Example:\n  zynk genesis add-account genesis.json zynk1…=1000")]
+    AddAccount {
+        /// The genesis, changed in place
+        file: PathBuf,
+        /// An address and its balance
+        #[arg(value_name = "ADDRESS=AMOUNT", value_parser = balance, required = true)]
+        accounts: Vec<(Address, Amount)>,
+    },
+    /// Check a finished genesis, and show what it says and its hash
+    #[command(
+        visible_alias = "show",
+        after_help = "Example:\n  zynk genesis verify genesis.json\n\n\
+        Compare the hash aloud with everybody who starts the chain with you."
+    )]
+    Verify {
+        /// The genesis
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Make {
+    /// The chain's name: 1 to 50 of a-z A-Z 0-9 - _ .
+    #[arg(long, value_name = "ID")]
+    chain: ChainId,
+    /// Where to write it; nothing is overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The chain's first time, as 2026-01-31T12:00:00Z; now unless given
+    #[arg(long)]
+    time: Option<Time>,
+    /// An account with a first balance; may be given often
+    #[arg(long = "account", value_name = "ADDRESS=AMOUNT", value_parser = balance)]
+    accounts: Vec<(Address, Amount)>,
+    /// The time from one block to the next when there is work; 0 is as fast as possible
+    #[arg(long, value_name = "MS")]
+    block_interval_ms: Option<u32>,
+    /// The time after which an idle chain makes an empty block
+    #[arg(long, value_name = "MS")]
+    heartbeat_ms: Option<u32>,
+    /// How long validators wait for a proposal: what an absent proposer costs
+    #[arg(long, value_name = "MS")]
+    propose_timeout_ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddValidator {
+    /// The genesis, changed in place
+    file: PathBuf,
+    /// What people call the validator
+    #[arg(long, value_name = "NAME")]
+    moniker: String,
+    /// The public key that signs its votes
+    #[arg(long, value_name = "HEX")]
+    consensus_key: PublicKey,
+    /// The public key of its node on the networks
+    #[arg(long, value_name = "HEX")]
+    node_key: PublicKey,
+    /// The account that owns and directs it
+    #[arg(long, value_name = "ADDRESS")]
+    operator: Address,
+    /// Its stake, such as 100 or 12.5
+    #[arg(long, value_name = "AMOUNT")]
+    stake: Amount,
+    /// The operator's part of the rewards, in hundredths of a percent
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    commission_bps: u16,
+}
+
+pub(crate) fn run(command: Command) -> Result<Report, Failure> {
+    match command {
+        Command::Make(arguments) => make(arguments),
+        Command::AddValidator(arguments) => add_validator(arguments),
+        Command::AddAccount { file, accounts } => add_accounts(&file, accounts),
+        Command::Verify { file } => verify(&file),
+    }
+}
+
+fn make(arguments: Make) -> Result<Report, Failure> {
+    let Make { chain, out, time, accounts, .. } = arguments;
+    let known = Params::default();
+    let params = Params {
+        block_interval_ms: arguments.block_interval_ms.unwrap_or(known.block_interval_ms),
+        heartbeat_ms: arguments.heartbeat_ms.unwrap_or(known.heartbeat_ms),
+        propose_timeout_ms: arguments.propose_timeout_ms.unwrap_or(known.propose_timeout_ms),
+        ..known
+    };
+    params.check().map_err(|error| Error::State(error.into()))?;
+    let builder = with_accounts(Builder::new(chain, time.unwrap_or_else(Time::now), params), accounts)?;
+    if out.exists() {
+        return Err(Error::Exists(out).into());
+    }
+    file::replace_public(&out, builder.to_json().as_bytes())?;
+    let (chain, path) = (builder.chain(), out.display());
+    Ok(Report::new(
+        format!("made a genesis of chain {chain} in {path}; add its validators with `zynk genesis add-validator {path} …`"),
+        json!({"chain": chain, "file": out}),
+    ))
+}
+
+fn add_validator(arguments: AddValidator) -> Result<Report, Failure> {
+    let argument = |what| move |source: DecodeError| Failure::Argument { what, source };
+    let moniker = arguments.moniker.as_str().try_into().map_err(argument("--moniker"))?;
+    let validator = GenesisValidator {
+        operator: arguments.operator,
+        consensus_key: arguments.consensus_key,
+        peer_id: peer::peer_id_blob(&arguments.node_key),
+        moniker,
+        stake: arguments.stake,
+        commission_bps: arguments.commission_bps,
+    };
+    let builder = load(&arguments.file)?.validator(validator).map_err(Failure::file(&arguments.file))?;
+    // With a validator it can be checked as a whole, so that a mistake shows where it is made.
+    let genesis = builder.build().map_err(Failure::file(&arguments.file))?;
+    file::replace_public(&arguments.file, genesis.to_json().as_bytes())?;
+    let count = genesis.app_state().validators.len();
+    Ok(Report::new(
+        format!("added validator {} with a stake of {}; there are {count} now", arguments.moniker, arguments.stake),
+        json!({"file": arguments.file, "validators": count, "hash": genesis.hash()}),
+    ))
+}
+
+fn add_accounts(path: &Path, accounts: Vec<(Address, Amount)>) -> Result<Report, Failure> {
+    let count = accounts.len();
+    let builder = with_accounts(load(path)?, accounts).map_err(Failure::file(path))?;
+    file::replace_public(path, builder.to_json().as_bytes())?;
+    let noun = if count == 1 { "account" } else { "accounts" };
+    Ok(Report::new(format!("added {count} {noun} to {}", path.display()), json!({"file": path, "added": count})))
+}
+
+fn verify(path: &Path) -> Result<Report, Failure> {
+    let genesis = Genesis::load(path).map_err(Failure::file(path))?;
+    let (state, powers) = (genesis.app_state(), genesis.validator_set().set());
+    let validators = state.records().map(|record| {
+        let (moniker, stake, operator) = (&record.moniker, record.bonded, record.operator);
+        format!("\n  {moniker}: power {}, stake {stake}, operator {operator}", record.power(&state.params))
+    });
+    let text = format!(
+        "the genesis is in order: chain {}, from {}, accounts {}, validators {}, total power {}{}\nhash {}",
+        genesis.chain(),
+        genesis.time(),
+        state.accounts.len(),
+        state.validators.len(),
+        powers.total_voting_power(),
+        validators.collect::<String>(),
+        genesis.hash(),
+    );
+    let json = json!({
+        "chain": genesis.chain(),
+        "time": genesis.time(),
+        "hash": genesis.hash(),
+        "accounts": state.accounts.len(),
+        "validators": state.validators,
+        "params": state.params,
+    });
+    Ok(Report::new(text, json))
+}
+
+fn load(path: &Path) -> Result<Builder, Failure> {
+    file::read(path, MAX_BYTES).and_then(|bytes| Builder::parse(&bytes)).map_err(Failure::file(path))
+}
+
+fn with_accounts(builder: Builder, accounts: Vec<(Address, Amount)>) -> Result<Builder, Error> {
+    accounts.into_iter().try_fold(builder, |builder, (address, balance)| builder.account(address, balance))
+}
+
+fn balance(text: &str) -> Result<(Address, Amount), String> {
+    let (address, amount) = text.split_once('=').ok_or("an address, =, and an amount")?;
+    let address = address.parse().map_err(|error: DecodeError| error.to_string())?;
+    Ok((address, amount.parse().map_err(|error: DecodeError| error.to_string())?))
+}

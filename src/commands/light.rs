@@ -1,0 +1,89 @@
+//! `zynk light`: follow a chain without trusting the node.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use genesis::file;
+use light::{Checkpoint, Verified};
+use rpc::Chain;
+use serde_json::{Value, json};
+use types::Height;
+
+use super::{proof_json, proven};
+use crate::cli::Connection;
+use crate::failure::Failure;
+use crate::report::{Report, say};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    zynk light --genesis genesis.json --once\n  \
+    zynk light --genesis genesis.json --checkpoint-out today.json --once\n  \
+    zynk light --checkpoint today.json\n\n\
+    Each line is a header that more than two thirds of the validators signed, beginning with those of the genesis or\n\
+    the checkpoint. It follows until Ctrl-C.")]
+pub(crate) struct Arguments {
+    /// Stop after the newest header
+    #[arg(long, conflicts_with = "count")]
+    once: bool,
+    /// Stop after so many headers
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Write the last verified header as a checkpoint to begin with another time
+    #[arg(long, value_name = "FILE")]
+    checkpoint_out: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Failure> {
+    let mut chain = arguments.connection.open()?;
+    let mut header = chain.latest().await?;
+    let mut left = if arguments.once { 1 } else { arguments.count.unwrap_or(u64::MAX) };
+    loop {
+        left = left.saturating_sub(1);
+        if left == 0 {
+            break;
+        }
+        say(json, &line(&chain, &header), &value(&chain, &header));
+        header = tokio::select! {
+            next = next(&mut chain, header.height()) => next?,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+    }
+    let mut text = line(&chain, &header);
+    if let Some(path) = &arguments.checkpoint_out {
+        write(&chain, &header, path)?;
+        text += &format!("\nwrote a checkpoint of height {} to {}", header.height(), path.display());
+    }
+    Ok(Report::new(text, value(&chain, &header)))
+}
+
+/// Waits for the next header, however long that takes.
+async fn next(chain: &mut Chain, from: Height) -> Result<Verified, Failure> {
+    loop {
+        match chain.follow(from).await {
+            Err(rpc::Error::Timeout { .. }) => {}
+            followed => return Ok(followed?),
+        }
+    }
+}
+
+fn line(chain: &Chain, header: &Verified) -> String {
+    let validators = chain.trust().validators().members().len();
+    format!("verified header {} {} of {validators} validators; {}", header.height(), header.hash(), proven(chain, header))
+}
+
+fn value(chain: &Chain, header: &Verified) -> Value {
+    let mut value = proof_json(chain, header);
+    value["chain"] = json!(header.chain());
+    value["validators"] = json!(chain.trust().validators().members().len());
+    value["app_hash"] = json!(hex::encode(header.header().app_hash.as_bytes()));
+    value
+}
+
+fn write(chain: &Chain, header: &Verified, path: &Path) -> Result<(), Failure> {
+    let checkpoint = Checkpoint::at(header, chain.trust().validators())?;
+    let mut text = serde_json::to_string_pretty(&checkpoint).expect("a checkpoint has no map and no float, so it serialises");
+    text.push('\n');
+    Ok(file::replace_public(path, text.as_bytes())?)
+}

@@ -1,0 +1,126 @@
+//! Why a command failed, and what can be done about it.
+
+use std::path::{Path, PathBuf};
+
+use types::{Amount, DecodeError};
+
+use crate::stamping::Unstampable;
+
+/// Why a command failed. [`Failure::code`] is stable: that of the room that refused, or one of ours
+/// (from 6001 on).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A genesis or key file was refused.
+    #[error(transparent)]
+    File(#[from] genesis::Error),
+    /// As [`Failure::File`], where the error does not name the file itself.
+    #[error("{}: {source}", path.display())]
+    In { path: PathBuf, source: genesis::Error },
+    /// The node did not answer as it should, or was not believed.
+    #[error(transparent)]
+    Node(#[from] rpc::Error),
+    /// What is to be stamped cannot be.
+    #[error(transparent)]
+    Stamp(#[from] Unstampable),
+    /// A bundle does not parse.
+    #[error("{}: {source}", path.display())]
+    Bundle { path: PathBuf, source: audit::bundle::BundleError },
+    /// A header or checkpoint was refused.
+    #[error(transparent)]
+    Light(#[from] light::Error),
+    /// A file is not what it should be: a checkpoint.
+    #[error("{}: not a checkpoint: line {line}, column {column}", path.display())]
+    Checkpoint { path: PathBuf, line: usize, column: usize },
+    /// The system failed at a file.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// The chain has no such identity.
+    #[error("there is no identity {0} on this chain")]
+    NoIdentity(identity::Did),
+    /// The identity was ended for good.
+    #[error("{0} was deactivated and takes no more operations")]
+    Deactivated(identity::Did),
+    /// The identity has no such device.
+    #[error("the identity has no device {0}")]
+    NoDevice(u16),
+    /// Files of two chains.
+    #[error("{what} is for chain {found}, this is {expected}")]
+    WrongChain { what: &'static str, found: types::ChainId, expected: types::ChainId },
+    /// The log takes no more anchors.
+    #[error("the log {0} takes no more anchors: it was retired or frozen")]
+    LogEnded(audit::LogId),
+    /// An account cannot pay for a log.
+    #[error("registering a log takes a bond of {needed}, the account {owner} has {found}")]
+    NoBond { owner: types::Address, found: Amount, needed: Amount },
+    /// A value on the command line.
+    #[error("{what}: {source}")]
+    Argument { what: &'static str, source: DecodeError },
+    /// A proof would be written over another file.
+    #[error("{} exists already: it may prove an earlier time, so it is left as it is", .0.display())]
+    ProofExists(PathBuf),
+    /// An act without return was not confirmed.
+    #[error("{0} cannot be undone")]
+    Unconfirmed(&'static str),
+    /// The system gives no threads or sockets.
+    #[error("the system refuses to start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Failure {
+    /// The stable number of this reason.
+    pub(crate) const fn code(&self) -> u32 {
+        match self {
+            Self::File(error) | Self::In { source: error, .. } => error.code(),
+            Self::Node(error) => error.code(),
+            Self::Stamp(error) => error.code(),
+            Self::Bundle { source, .. } => source.code(),
+            Self::Light(error) => error.code(),
+            Self::Checkpoint { .. } => 6001,
+            Self::Io { .. } => 6002,
+            Self::NoIdentity(_) => 6003,
+            Self::Deactivated(_) => 6004,
+            Self::NoDevice(_) => 6005,
+            Self::WrongChain { .. } => 6006,
+            Self::LogEnded(_) => 6007,
+            Self::NoBond { .. } => 6008,
+            Self::Argument { .. } => 6009,
+            Self::ProofExists(_) => 6010,
+            Self::Unconfirmed(_) => 6011,
+            Self::Runtime(_) => 6012,
+        }
+    }
+
+    /// What can be done about it, where there is something to say.
+    pub(crate) const fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Node(rpc::Error::Unreachable { .. }) => {
+                Some("is a node running there? `zynk devnet` starts a network on this machine; --node names another")
+            }
+            Self::Node(rpc::Error::Unproven(_)) => {
+                Some("check that --genesis or --checkpoint is of the chain that this node serves; if it is, do not trust the node")
+            }
+            Self::Node(rpc::Error::Timeout { .. }) => {
+                Some("ask `zynk tx status`, and look whether the chain moves with `zynk light --once`")
+            }
+            Self::File(genesis::Error::Behind(_)) => Some("use the newest copy of the identity file"),
+            Self::NoIdentity(_) => Some("was it created on this chain? `zynk did create` makes one"),
+            Self::LogEnded(_) => Some("move the .log file beside the account's key away, and the next stamp registers another log"),
+            Self::NoBond { .. } => Some("have somebody send it tokens with `zynk tx transfer`"),
+            Self::ProofExists(_) => Some("move it away, or choose another place with --out or --one"),
+            Self::Unconfirmed(_) => Some("add --yes if you mean it"),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Names the file, unless the error does so itself.
+    pub(crate) fn file(path: &Path) -> impl FnOnce(genesis::Error) -> Self + '_ {
+        move |source| match source {
+            named @ (genesis::Error::Io { .. } | genesis::Error::Exposed { .. } | genesis::Error::Exists(_)) => Self::File(named),
+            source => Self::In { path: path.to_owned(), source },
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `zynk`: identities and stamped hashes on a chain that proves both without itself.
+//!
+//! Parse, load, trace, run: what a command does is in `commands/`, what it needs is in the rooms.
+
+mod cli;
+mod commands;
+mod failure;
+mod report;
+mod stamping;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    trace();
+    match run(cli.command, cli.json) {
+        Ok(report) => finish(&report, cli.json),
+        Err(failure) => fail(&failure, cli.json),
+    }
+}
+
+fn run(command: Command, json: bool) -> Result<Report, Failure> {
+    match command {
+        Command::Genesis(command) => commands::genesis::run(command),
+        Command::Keys(command) => commands::keys::run(&command),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Tx(command) => wait(commands::tx::run(command)),
+        Command::Did(command) => wait(commands::did::run(command)),
+        Command::Stamp(arguments) => wait(commands::stamp::run(arguments)),
+        Command::Light(arguments) => wait(commands::light::run(arguments, json)),
+    }
+}
+
+/// Runs a command that talks to a node: one thread is enough for one conversation.
+fn wait(command: impl Future<Output = Result<Report, Failure>>) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::Runtime)?.block_on(command)
+}
+
+/// What the log says goes to standard error, and is chosen by `ZYNK_LOG` as by `RUST_LOG` elsewhere.
+fn trace() {
+    let filter = EnvFilter::try_from_env("ZYNK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn finish(report: &Report, json: bool) -> ExitCode {
+    // Who reads us may have gone away; then there is nobody to tell.
+    let _ = match (json, report.holds) {
+        (true, _) => writeln!(std::io::stdout(), "{}", report.json),
+        (false, true) => writeln!(std::io::stdout(), "{}", report.text),
+        (false, false) => writeln!(std::io::stderr(), "{}", report.text),
+    };
+    if report.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    let advice = failure.advice().map(|advice| format!("\nhint: {advice}")).unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "error {}: {failure}{advice}", failure.code());
+    if json {
+        let error = serde_json::json!({"error": {"code": failure.code(), "message": failure.to_string()}});
+        let _ = writeln!(std::io::stdout(), "{error}");
+    }
+    ExitCode::FAILURE
+}

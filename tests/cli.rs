@@ -1,0 +1,234 @@
+//! The command line from outside: what it makes, what it refuses, and its exit status. No network.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use audit::bundle::{Item, LogProof};
+use audit::log::{Frontier, HEAD_KEY};
+use audit::{Anchor, Batch, Body, Bundle, CommitmentPart, EnvelopePart, LeafOpening, LogId, Opening, SignedAnchor};
+use genesis::{Builder, peer};
+use ledger::genesis::GenesisValidator;
+use light::testing::{Chain, State, key, validators};
+use light::{Sealed, Validators};
+use serde_json::Value;
+use tempfile::TempDir;
+use types::{Amount, Encode as _, Hash, Millis};
+
+/// What a command said and how it ended.
+struct Said {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+/// Runs `zynk` in a folder, without what the environment says of files and nodes.
+fn zynk(folder: &Path, line: &str) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zynk"));
+    for name in ["ZYNK_NODE", "ZYNK_GENESIS", "ZYNK_KEY", "ZYNK_SPONSOR_KEY"] {
+        command.env_remove(name);
+    }
+    let output = command.current_dir(folder).args(line.split_whitespace()).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
+    Said { status: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn done(folder: &Path, line: &str) -> Value {
+    let said = zynk(folder, &format!("{line} --json"));
+    assert_eq!(said.status, 0, "{line}: {}", said.err);
+    said.json()
+}
+
+/// A folder with a genesis, a stamped file and its proof.
+fn stamped() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let (chain, set) = (Chain::new("zynk-test-1"), validators(&[1, 2, 3, 4]));
+    fs::write(folder.path().join("genesis.json"), genesis(&chain)).expect("written");
+    fs::write(folder.path().join("file"), b"content").expect("written");
+    let bundle = bundle(&chain, &set);
+    fs::write(folder.path().join("file.zproof"), bundle.to_bytes()).expect("written");
+    fs::write(folder.path().join("file.json"), bundle.to_json()).expect("written");
+    folder
+}
+
+fn genesis(chain: &Chain) -> String {
+    let mut builder = Builder::new(chain.id().clone(), chain.time(0), ledger::Params::default());
+    for seed in 1..=4 {
+        let validator = GenesisValidator {
+            operator: key(seed).public().address(),
+            consensus_key: key(seed).public(),
+            peer_id: peer::peer_id_blob(&key(seed + 20).public()),
+            moniker: format!("v{seed}").try_into().expect("short"),
+            stake: Amount(10 * Amount::ZYNK.0),
+            commission_bps: 0,
+        };
+        builder = builder.validator(validator).expect("it has power");
+    }
+    builder.build().expect("a genesis").to_json()
+}
+
+/// The proof of `file`.
+fn bundle(chain: &Chain, set: &Validators) -> Bundle {
+    let body = Body::File { content: Hash(*blake3::hash(b"content").as_bytes()), size: 7, name: "file".try_into().ok() };
+    let opening =
+        LeafOpening { commitment: CommitmentPart::Opened(Opening { salt: [6; 32], body }), envelope: EnvelopePart::Hidden(Hash([7; 32])) };
+    let batch = Batch::seal(vec![opening.leaf()], || Hash::ZERO).expect("one leaf");
+    let anchor = Anchor {
+        version: audit::anchor::VERSION,
+        chain: chain.id().clone(),
+        log: LogId::derive(chain.id(), &key(9).public().address(), 0),
+        sequence: 1,
+        previous: Hash::ZERO,
+        root: batch.root(),
+        count: batch.count(),
+        opened: Millis(1),
+        closed: Millis(2),
+    };
+    let anchor = SignedAnchor::sign(anchor, &key(9));
+    let (mut frontier, mut state) = (Frontier::default(), State::default());
+    frontier.append(anchor.entry_hash(), |_, _, _| ());
+    state.insert(HEAD_KEY.as_bytes(), &frontier.head().to_bytes());
+    Bundle {
+        version: audit::bundle::VERSION,
+        chain: chain.id().clone(),
+        items: vec![Item { opening, index: 0, path: Vec::new().try_into().expect("no sibling") }].try_into().expect("one"),
+        anchor,
+        log: LogProof { index: 0, path: Vec::new().try_into().expect("no sibling") },
+        head: state.prove(HEAD_KEY.as_bytes()),
+        sealed: Sealed::of(&chain.block(6, state.root(), set, set)).expect("it seals"),
+        handoffs: Vec::new().try_into().expect("none"),
+    }
+}
+
+#[test]
+fn a_chain_is_prepared_from_the_command_line() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let account = done(at, "keys make --kind account --out me.key")["address"].as_str().expect("an address").to_owned();
+    let validator = done(at, "keys make --kind validator --out v.key")["public"].as_str().expect("a key").to_owned();
+    let node = done(at, "keys make --kind node --out n.key")["public"].as_str().expect("a key").to_owned();
+    done(at, &format!("genesis make --chain my-chain-1 --out g.json --account {account}=1000"));
+    let added = format!(
+        "genesis add-validator g.json --moniker alpha --consensus-key {validator} --node-key {node} --operator {account} --stake 100"
+    );
+    let hash = done(at, &added)["hash"].clone();
+    assert_eq!(done(at, "genesis verify g.json")["hash"], hash);
+    assert_eq!(hash, Hash::sha256(&[&fs::read(at.join("g.json")).expect("there")]).to_string());
+    assert_eq!(done(at, "keys show me.key")["address"], Value::String(account));
+}
+
+#[test]
+fn a_proof_is_verified_without_a_network() {
+    let folder = stamped();
+    let at = folder.path();
+    for proof in ["file.zproof", "file.json"] {
+        let said = done(at, &format!("verify {proof} --file file --genesis genesis.json"));
+        assert_eq!((&said["verified"], &said["verdict"]["height"]), (&Value::Bool(true), &Value::from(6)));
+    }
+    let said = zynk(at, "verify file.zproof --genesis genesis.json");
+    assert!(said.status == 0 && said.out.contains("verified from genesis") && said.out.contains("\"file\", 7 bytes"), "{}", said.out);
+}
+
+#[test]
+fn what_is_not_proven_is_not_verified() {
+    let folder = stamped();
+    let at = folder.path();
+    let proof = fs::read(at.join("file.zproof")).expect("there");
+    for bit in (0..proof.len() * 8).step_by(997) {
+        let mut bent = proof.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        fs::write(at.join("bent.zproof"), bent).expect("written");
+        let said = zynk(at, "verify bent.zproof --genesis genesis.json --json");
+        let refused = said.json()["verified"] == Value::Bool(false) || said.json()["error"]["code"].is_number();
+        assert!(said.status == 1 && refused, "bit {bit} flipped: {}", said.out);
+    }
+    fs::write(at.join("file"), b"contents").expect("written");
+    let said = zynk(at, "verify file.zproof --file file --genesis genesis.json --json");
+    assert_eq!((said.status, &said.json()["reason"]["code"]), (1, &Value::from(6201)), "another file");
+    let other = fs::read_to_string(at.join("genesis.json")).expect("there").replace("zynk-test-1", "zynk-test-2");
+    fs::write(at.join("other.json"), other).expect("written");
+    let said = zynk(at, "verify file.zproof --genesis other.json --json");
+    assert_eq!((said.status, &said.json()["reason"]["code"]), (1, &Value::from(3311)), "another chain");
+}
+
+#[test]
+fn bad_input_is_refused_with_a_code_and_changes_nothing() {
+    let folder = stamped();
+    let at = folder.path();
+    done(at, "keys make --kind account --out me.key");
+    done(at, "keys make --kind node --out node.key");
+    fs::write(at.join("utf8.json"), b"{\"chain_id\":\"\xff\"}").expect("written");
+    let before = fs::read(at.join("me.key")).expect("there");
+    let genesis = "--genesis genesis.json --node http://127.0.0.1:1";
+    let cases = [
+        ("keys make --kind account --out me.key".to_owned(), 4204),
+        ("keys show nothing".to_owned(), 4001),
+        ("keys show genesis.json".to_owned(), 4203),
+        ("genesis verify nothing".to_owned(), 4001),
+        ("genesis verify file".to_owned(), 4004),
+        ("genesis verify utf8.json".to_owned(), 4003),
+        ("genesis make --chain c --out genesis.json".to_owned(), 4204),
+        ("genesis make --chain c --out new.json --heartbeat-ms 1".to_owned(), 4102),
+        ("verify file --genesis genesis.json".to_owned(), 3303),
+        ("verify nothing --genesis genesis.json".to_owned(), 4001),
+        ("verify file.zproof --checkpoint genesis.json".to_owned(), 6001),
+        (format!("tx balance --key me.key {genesis}"), 5002),
+        (format!("tx balance --key node.key {genesis}"), 4201),
+        ("tx balance --key me.key --genesis genesis.json --node ftp://x".to_owned(), 5001),
+        (format!("tx status {} --node http://127.0.0.1:1", Hash::ZERO), 5002),
+        (format!("did deactivate me.id --key me.key {genesis}"), 6011),
+        (format!("did rotate me.id --key me.key {genesis}"), 4001),
+        (format!("did rotate me.key --key me.key {genesis}"), 4004),
+        (format!("stamp nothing --key me.key {genesis}"), 6101),
+        (format!("stamp file --key me.key {genesis}"), 6010),
+        (format!("stamp genesis.json --key me.key {genesis}"), 5002),
+    ];
+    for (line, expected) in cases {
+        let said = zynk(at, &format!("{line} --json"));
+        assert_eq!(said.status, 1, "{line}");
+        assert_eq!(said.json()["error"]["code"], Value::from(expected), "{line}: {}", said.err);
+        assert!(said.err.starts_with(&format!("error {expected}: ")), "{line}: {}", said.err);
+    }
+    for line in ["", "nonsense", "tx transfer --to x --amount 1", "genesis make --chain a/b --out x", "verify file.zproof"] {
+        assert_eq!(zynk(at, line).status, 2, "{line}: not said as it must be");
+    }
+    assert_eq!(fs::read(at.join("me.key")).expect("there"), before);
+    assert!(!at.join("new.json").exists() && !at.join("me.id").exists());
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let folder = TempDir::new().expect("a folder");
+    let commands = [
+        "genesis make",
+        "genesis add-validator",
+        "genesis add-account",
+        "genesis verify",
+        "keys make",
+        "keys show",
+        "tx balance",
+        "tx transfer",
+        "tx allow",
+        "tx status",
+        "did create",
+        "did show",
+        "did resolve",
+        "did rotate",
+        "did deactivate",
+        "did add-device",
+        "did remove-device",
+        "stamp",
+        "verify",
+        "light",
+    ];
+    for command in commands {
+        let said = zynk(folder.path(), &format!("{command} --help"));
+        assert!(said.status == 0 && said.out.contains("Example"), "{command}: {}{}", said.out, said.err);
+    }
+}
