@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{did, genesis, keys, light, stamp, tx, verify};
+use crate::commands::{demo, devnet, did, genesis, keys, light, node, stamp, tx, verify};
 
 /// Identities and stamped hashes on a chain, and proofs of both that need no network.
 #[derive(Debug, Parser)]
@@ -42,7 +42,12 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Follow the chain as a light client and print what is verified
     Light(light::Arguments),
-    // `node`, `devnet` and `demo` join here.
+    /// Run a validator or full node
+    Node(node::Arguments),
+    /// Run a network of validators on this machine
+    Devnet(devnet::Arguments),
+    /// Play the whole story against a throw-away network, attacks included
+    Demo(demo::Arguments),
 }
 
 /// What is trusted to begin with.

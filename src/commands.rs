@@ -1,9 +1,12 @@
 //! The commands, one file each, and what several of them need.
 
+pub(crate) mod demo;
+pub(crate) mod devnet;
 pub(crate) mod did;
 pub(crate) mod genesis;
 pub(crate) mod keys;
 pub(crate) mod light;
+pub(crate) mod node;
 pub(crate) mod stamp;
 pub(crate) mod tx;
 pub(crate) mod verify;

@@ -61,6 +61,12 @@ pub(crate) enum Failure {
     /// An act without return was not confirmed.
     #[error("{0} cannot be undone")]
     Unconfirmed(&'static str),
+    /// A node or a network could not start or go on.
+    #[error("{0:#}")]
+    Run(anyhow::Error),
+    /// A step of the demo did not hold.
+    #[error("the demo did not hold: {0}")]
+    Demo(String),
     /// The system gives no threads or sockets.
     #[error("the system refuses to start: {0}")]
     Runtime(std::io::Error),
@@ -87,6 +93,8 @@ impl Failure {
             Self::ProofExists(_) => 6010,
             Self::Unconfirmed(_) => 6011,
             Self::Runtime(_) => 6012,
+            Self::Run(_) => 6013,
+            Self::Demo(_) => 6014,
         }
     }
 

@@ -35,6 +35,9 @@ fn run(command: Command, json: bool) -> Result<Report, Failure> {
         Command::Tx(command) => wait(commands::tx::run(command)),
         Command::Did(command) => wait(commands::did::run(command)),
         Command::Stamp(arguments) => wait(commands::stamp::run(arguments)),
+        Command::Node(arguments) => serve(commands::node::run(arguments)),
+        Command::Devnet(arguments) => wait(commands::devnet::run(arguments, json)),
+        Command::Demo(arguments) => wait(commands::demo::run(arguments, json)),
         Command::Light(arguments) => wait(commands::light::run(arguments, json)),
     }
 }
@@ -43,6 +46,12 @@ fn run(command: Command, json: bool) -> Result<Report, Failure> {
 fn wait(command: impl Future<Output = Result<Report, Failure>>) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::Runtime)?.block_on(command)
+}
+
+/// Runs a service: on every core.
+fn serve(service: impl Future<Output = Result<Report, Failure>>) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(Failure::Runtime)?.block_on(service)
 }
 
 /// What the log says goes to standard error, and is chosen by `ZYNK_LOG` as by `RUST_LOG` elsewhere.

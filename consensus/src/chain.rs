@@ -299,8 +299,10 @@ pub fn results_hash(results: &[ExecTxResult]) -> Hash {
 #[must_use]
 pub fn params_hash(params: &consensus::Params) -> Hash {
     use prost::Message as _;
-    let hashed =
-        pb::types::HashedParams { block_max_bytes: i64::try_from(params.block.max_bytes).unwrap_or(i64::MAX), block_max_gas: params.block.max_gas };
+    let hashed = pb::types::HashedParams {
+        block_max_bytes: i64::try_from(params.block.max_bytes).unwrap_or(i64::MAX),
+        block_max_gas: params.block.max_gas,
+    };
     Hash::Sha256(types::Hash::sha256(&[&hashed.encode_to_vec()]).0)
 }
 
@@ -322,3 +324,6 @@ fn later(last: Time, now: Time) -> Time {
     let nanos = u32::try_from(rest).expect("below 1000") * 1_000_000;
     Time::from_unix_timestamp(seconds, nanos).expect("a time within tendermint's range")
 }
+
+#[cfg(test)]
+mod tests;

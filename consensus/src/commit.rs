@@ -11,10 +11,16 @@ use tendermint::{Hash, Signature, Time, account, chain};
 
 use crate::validators::ValidatorSet;
 
-/// The time in every vote and proposal under the embedded engine: 1970-01-01T00:00:00Z.
+/// The time in every vote and proposal under the embedded engine: 1970-01-01T00:00:01Z.
+///
+/// One second, not zero: published clients drop a zero timestamp out of their JSON and then refuse
+/// the commit for lacking it (`docs/decisions/0002-constant-vote-time.md`).
+///
+/// # Panics
+/// Never: the constant is a time.
 #[must_use]
 pub fn vote_time() -> Time {
-    Time::unix_epoch()
+    Time::from_unix_timestamp(1, 0).expect("the constant is a time")
 }
 
 /// Whether `signature` over `message` is `key`'s by ZIP-215, the rule for consensus votes: the

@@ -115,6 +115,8 @@ pub struct Guard {
     length: u64,
     height: Height,
     signed: BTreeMap<(u32, Step), Hash>,
+    /// Set by a write that failed: what the file holds is then unknown until it is read again.
+    failed: bool,
 }
 
 impl Guard {
@@ -128,7 +130,7 @@ impl Guard {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (file, length) = write_new(path, key, Height(0), &BTreeMap::new()).map_err(io)?;
-                let guard = Self { path: path.to_owned(), key, file, length, height: Height(0), signed: BTreeMap::new() };
+                let guard = Self { path: path.to_owned(), key, file, length, height: Height(0), signed: BTreeMap::new(), failed: false };
                 return Ok((guard, Provenance::Fresh));
             }
             Err(error) => return Err(io(error)),
@@ -144,7 +146,7 @@ impl Guard {
         // A record cut off by a crash: its signature had not left.
         file.set_len(length).map_err(io)?;
         let provenance = if written == here { Provenance::Intact } else { Provenance::Restored };
-        Ok((Self { path: path.to_owned(), key, file, length, height, signed }, provenance))
+        Ok((Self { path: path.to_owned(), key, file, length, height, signed, failed: false }, provenance))
     }
 
     /// The highest height signed so far; 0 before the first signature.
@@ -159,7 +161,8 @@ impl Guard {
     ///
     /// # Errors
     /// [`GuardError::Regression`], [`GuardError::Conflict`], and [`GuardError::Io`] when the
-    /// permission is not durable.
+    /// permission is not durable. After such a failure every other permission is refused too, until
+    /// the file is opened again: a record cut short, or a file already replaced, must not be added to.
     pub fn permit(&mut self, height: Height, round: u32, step: Step, message: &[u8]) -> Result<(), GuardError> {
         let digest = Hash(*blake3::hash(message).as_bytes());
         if height == self.height {
@@ -173,7 +176,7 @@ impl Guard {
         if height < self.height || (height == self.height && round < last_round) {
             return Err(GuardError::Regression { height, round, last_height: self.height, last_round });
         }
-        self.append(height, round, step, digest).map_err(|error| GuardError::Io { path: self.path.clone(), error })
+        self.write(|guard| guard.append(height, round, step, digest))
     }
 
     /// Declares that everything this key may have signed is below what it will be asked to sign:
@@ -182,7 +185,13 @@ impl Guard {
     /// # Errors
     /// [`GuardError::Io`].
     pub fn accept(&mut self) -> Result<(), GuardError> {
-        self.compact().map_err(|error| GuardError::Io { path: self.path.clone(), error })
+        self.write(Self::compact)
+    }
+
+    fn write(&mut self, act: impl FnOnce(&mut Self) -> std::io::Result<()>) -> Result<(), GuardError> {
+        let done = if self.failed { Err(std::io::Error::other("an earlier write failed: restart this validator")) } else { act(self) };
+        self.failed |= done.is_err();
+        done.map_err(|error| GuardError::Io { path: self.path.clone(), error })
     }
 
     fn append(&mut self, height: Height, round: u32, step: Step, digest: Hash) -> std::io::Result<()> {

@@ -1,1 +1,11 @@
-//! devnet
+//! A whole network on loopback: real validators, each a process of its own, for people and tests.
+//!
+//! [`Network::create`] lays out a home for every validator and the chain's genesis;
+//! [`Network::start`] starts one process each with the binary it is given. It owns no rule of the
+//! chain and has no shortcut past one: what runs here is what runs anywhere.
+
+mod layout;
+mod process;
+
+pub use layout::{Network, Settings};
+pub use process::{Running, Validator};

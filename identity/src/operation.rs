@@ -111,6 +111,20 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// What the operation is called in events and messages.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::AddDevice { .. } => "add device",
+            Self::RemoveDevice { .. } => "remove device",
+            Self::RotateDeviceSignalKey { .. } => "rotate Signal key",
+            Self::RotateControl { .. } => "rotate control",
+            Self::Deactivate { .. } => "deactivate",
+        }
+    }
+
     /// The control keys that this operation reveals, if it does. Such an operation is signed by
     /// them, so a thief of today's keys can neither make it nor use up a quota meant for it.
     #[must_use]

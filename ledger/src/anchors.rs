@@ -18,7 +18,7 @@ pub fn read(state: &State<'_>, log: &LogId) -> Option<LogRecord> {
 /// Registers a log for `owner`, whose transaction has the number `sequence`.
 ///
 /// # Errors
-/// [`Refusal::WeakKey`], [`Refusal::BondTooLow`], [`Refusal::InsufficientFunds`].
+/// [`Refusal::BondTooLow`], [`Refusal::InsufficientFunds`], [`Refusal::Audit`].
 pub fn register(
     state: &mut State<'_>,
     params: &Params,
@@ -27,26 +27,20 @@ pub fn register(
     (owner, sequence): (&Address, u64),
     (signer, bond): (&PublicKey, Amount),
 ) -> Result<LogId, Refusal> {
-    if !signer.is_usable() {
-        return Err(Refusal::WeakKey);
-    }
     if bond < params.log_bond {
         return Err(Refusal::BondTooLow { found: bond, needed: params.log_bond });
     }
     account::debit(state, owner, "author", bond)?;
     let log = LogId::derive(chain, owner, sequence);
-    state.write(key::log(&log), &LogRecord::new(*owner, *signer, bond, height));
+    state.write(key::log(&log), &LogRecord::register(log, *owner, *signer, bond, height)?);
     Ok(log)
 }
 
 /// Gives a log another key.
 ///
 /// # Errors
-/// [`Refusal::UnknownLog`], [`Refusal::NotOwner`], [`Refusal::WeakKey`], [`Refusal::Audit`].
+/// [`Refusal::UnknownLog`], [`Refusal::NotOwner`], [`Refusal::Audit`].
 pub fn rotate_key(state: &mut State<'_>, owner: &Address, log: &LogId, signer: &PublicKey) -> Result<(), Refusal> {
-    if !signer.is_usable() {
-        return Err(Refusal::WeakKey);
-    }
     let record = owned(state, owner, log)?;
     state.write(key::log(log), &record.rotate_key(*signer)?);
     Ok(())
@@ -94,7 +88,7 @@ pub fn head(state: &State<'_>) -> Head {
 
 fn append(state: &mut State<'_>, anchor: &SignedAnchor) {
     let mut frontier: Frontier = state.read(key::ANCHORS_FRONTIER).expect("the genesis writes the log's frontier");
-    let index = frontier.size;
+    let index = frontier.size();
     frontier.append(audit::log::entry_hash(&anchor.to_bytes()), |level, index, hash| state.note(Note::LogNode { level, index, hash }));
     state.write(key::ANCHORS_HEAD.to_vec(), &frontier.head());
     state.write(key::ANCHORS_FRONTIER.to_vec(), &frontier);

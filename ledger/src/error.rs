@@ -103,9 +103,6 @@ pub enum Refusal {
         /// When it may be returned.
         until: Height,
     },
-    /// A log's key is no usable Ed25519 key.
-    #[error("the key is not a usable Ed25519 key")]
-    WeakKey,
     /// The identity room refused the operation.
     #[error(transparent)]
     Identity(#[from] identity::Error),
@@ -134,7 +131,6 @@ impl Refusal {
             Self::UnknownLog(_) => 13,
             Self::NotOwner => 14,
             Self::BondHeld { .. } => 15,
-            Self::WeakKey => 16,
             Self::Identity(error) => error.code(),
             Self::Audit(error) => error.code(),
         }

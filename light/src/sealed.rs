@@ -121,7 +121,7 @@ pub enum SealedVote {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedAt {
-    /// The vote's timestamp, unless it is the embedded engine's: 1970-01-01T00:00:00Z.
+    /// The vote's timestamp, unless it is the embedded engine's: 1970-01-01T00:00:01Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Time>,
     /// The ed25519 signature over the canonical vote.
@@ -276,11 +276,11 @@ impl SignedAt {
         let bytes = signature.and_then(|signature| signature.as_bytes().try_into().ok());
         let signature = Signature(bytes.ok_or(Error::Form("has a vote without a 64-byte signature"))?);
         let timestamp = since_1970(timestamp)?;
-        Ok(Self { timestamp: Some(timestamp).filter(|time| *time != Time::unix_epoch()), signature })
+        Ok(Self { timestamp: Some(timestamp).filter(|time| *time != embedded_time()), signature })
     }
 
     fn timestamp(&self) -> Time {
-        self.timestamp.unwrap_or_else(Time::unix_epoch)
+        self.timestamp.unwrap_or_else(embedded_time)
     }
 
     fn signature(&self) -> Result<tendermint::Signature, Error> {
@@ -374,6 +374,12 @@ fn open_id(hash: tendermint::Hash, parts: Option<Parts>) -> Result<block::Id, Er
     let (total, root) = parts.map_or((1, hash), |parts| (parts.total, tendermint::Hash::Sha256(parts.hash.0)));
     let part_set_header = parts::Header::new(total, root).map_err(|_| Error::Form("names a part set without parts"))?;
     Ok(block::Id { hash, part_set_header })
+}
+
+/// The timestamp in every vote of the embedded engine. One second: published clients cannot read
+/// the JSON of a commit whose timestamps are zero.
+pub(crate) fn embedded_time() -> Time {
+    Time::from_unix_timestamp(1, 0).expect("the constant is a time")
 }
 
 fn since_1970(time: Time) -> Result<Time, Error> {

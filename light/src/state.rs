@@ -9,7 +9,7 @@ use ics23::commitment_proof::Proof;
 use ics23::{
     CommitmentProof, ExistenceProof, HashOp, HostFunctionsManager, InnerOp, InnerSpec, LeafOp, LengthOp, NonExistenceProof, ProofSpec,
 };
-use prost::Message as _;
+use prost_ics23::Message as _;
 use serde::{Deserialize, Serialize};
 use types::{Blob, Decode, DecodeError, Encode, Hash, List, Reader};
 

@@ -155,7 +155,7 @@ impl Chain {
             height,
             round: manner.round.try_into().expect("a round"),
             block_id: Some(block_id),
-            timestamp: Some(Time::unix_epoch()),
+            timestamp: Some(crate::sealed::embedded_time()),
             validator_address: header.proposer_address,
             validator_index: 0u32.try_into().expect("an index"),
             signature: None,
@@ -164,7 +164,7 @@ impl Chain {
         };
         let entry = |(index, validator): (usize, &tendermint::validator::Info)| {
             let late = Duration::from_millis(7 * (index as u64 + 1));
-            let timestamp = if manner.cometbft { time.checked_add(late).expect("a time") } else { Time::unix_epoch() };
+            let timestamp = if manner.cometbft { time.checked_add(late).expect("a time") } else { crate::sealed::embedded_time() };
             let vote = Vote { timestamp: Some(timestamp), validator_address: validator.address, ..vote.clone() };
             cast(vote, &header, manner.ballots.get(index).copied().unwrap_or(Ballot::Commit))
         };

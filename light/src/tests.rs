@@ -194,7 +194,7 @@ fn only_the_shortest_form_opens() {
     let timestamp = |sealed: &mut Sealed| {
         let mut votes = sealed.commit.votes.to_vec();
         let SealedVote::Commit(cast) = &mut votes[0] else { panic!("a vote for the block") };
-        cast.timestamp = Some(Time::unix_epoch());
+        cast.timestamp = Some(crate::sealed::embedded_time());
         sealed.commit.votes = votes.try_into().expect("few votes");
     };
     check("the embedded engine's timestamp spelled out", &timestamp, 1014);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use consensus::host::{Decided, HostError, Proposed};
 use consensus::{Application, ChainState, Host, Pace};
 use genesis::Genesis;
+use genesis::genesis::APP_VERSION;
 use ledger::block::{self, Block};
 use ledger::{Changes, Note, Outcome, Refusal, State, TxHash, Verified};
 use tendermint::abci::{Code, request, response};
@@ -19,9 +20,6 @@ use types::{ChainId, Hash, Millis};
 use crate::mempool::{Mempool, NotTaken};
 use crate::store::Store;
 use crate::{query, tree};
-
-/// The application's version, in every header.
-pub const APP_VERSION: u64 = 1;
 
 /// At most this many executed proposals are remembered until one of them is decided.
 const EXECUTED: usize = 8;
@@ -63,7 +61,7 @@ impl App {
     /// # Errors
     /// When the genesis state cannot be made or written.
     pub fn open(store: Store, genesis: Arc<Genesis>) -> anyhow::Result<Self> {
-        let chain = genesis.chain_id().clone();
+        let chain = genesis.chain().clone();
         let state = match store.chain_state() {
             Some(state) => state,
             None => begin(&store, &genesis)?,
@@ -365,7 +363,7 @@ impl Host for App {
 fn begin(store: &Store, genesis: &Genesis) -> anyhow::Result<ChainState> {
     let changes = genesis.app_state().build()?;
     let update = tree::update(store, 0, &changes)?;
-    let document = genesis.document();
+    let document = genesis.as_tendermint();
     let validators = consensus::ValidatorSet::genesis(document.validators.iter().map(|validator| (validator.pub_key, validator.power())))?;
     let state = ChainState {
         chain_id: document.chain_id.clone(),

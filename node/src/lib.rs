@@ -5,7 +5,7 @@
 //! drives. [`gossip`] spreads transactions over a libp2p swarm of its own. [`rpc`] answers in
 //! CometBFT's format. No rule about what a transaction means is here: those are the ledger's.
 //!
-//! Start with [`run`](run::run), then [`app::App`].
+//! Start with [`run`], then [`app::App`].
 
 pub mod app;
 pub mod config;
@@ -15,8 +15,10 @@ pub mod query;
 pub mod rpc;
 pub mod run;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 
 pub use app::App;
 pub use config::Config;
-pub use run::{Running, run};
+pub use run::{Options, run};

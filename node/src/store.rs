@@ -50,10 +50,12 @@ pub enum Column {
     Anchors,
     /// Proposals that are not decided, by height and block hash and round.
     Proposals,
+    /// The heights of headers that name other next validators than their own.
+    Handoffs,
 }
 
 impl Column {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Meta,
         Self::State,
         Self::Nodes,
@@ -68,6 +70,7 @@ impl Column {
         Self::LogNodes,
         Self::Anchors,
         Self::Proposals,
+        Self::Handoffs,
     ];
 
     const fn name(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Column {
             Self::LogNodes => "log-nodes",
             Self::Anchors => "anchors",
             Self::Proposals => "proposals",
+            Self::Handoffs => "handoffs",
         }
     }
 }
@@ -252,6 +256,15 @@ impl Store {
         Some((number(&bytes[..8]), bytes[8..].to_vec()))
     }
 
+    /// The first `max` heights, ascending from `from`, of the headers that name other next validators
+    /// than their own.
+    #[must_use]
+    pub fn handoffs(&self, from: u64, max: usize) -> Vec<u64> {
+        let from = from.to_be_bytes();
+        let heights = self.iterate(Column::Handoffs, IteratorMode::From(&from, rocksdb::Direction::Forward));
+        heights.take(max).map(|(key, _)| number(&key)).collect()
+    }
+
     /// The proposals kept for `height`.
     #[must_use]
     pub fn proposals(&self, height: Height) -> Vec<Proposed> {
@@ -270,7 +283,7 @@ impl Store {
         let mut key = at(proposed.height).to_vec();
         key.extend(proposed.hash);
         key.extend(proposed.round.to_be_bytes());
-        let written = self.db.put_cf(self.handle(Column::Proposals), key, encode_proposed(proposed));
+        let written = self.db.put_cf(self.handle(Column::Proposals), key, encode_proposed(proposed)?);
         written.map_err(|error| HostError(error.to_string()))
     }
 
@@ -301,6 +314,9 @@ impl Store {
         batch.put(Column::Outcomes, &at(height), &pb::abci::ResponseFinalizeBlock::from(decided.outcome.clone()).encode_to_vec());
         batch.put(Column::Hashes, decided.block.header.hash().as_bytes(), &at(height));
         batch.put_set(decided.state.next_height().increment(), &decided.state.next_validators);
+        if decided.block.header.validators_hash != decided.block.header.next_validators_hash {
+            batch.put(Column::Handoffs, &at(height), &[]);
+        }
         for (place, transaction) in (0u32..).zip(&decided.block.data) {
             let mut value = at(height).to_vec();
             value.extend(place.to_be_bytes());
@@ -425,28 +441,24 @@ fn anchor_key(log: &audit::LogId, sequence: u64) -> Vec<u8> {
     key
 }
 
-fn encode_proposed(proposed: &Proposed) -> Vec<u8> {
-    let mut out = Vec::new();
-    proposed.round.encode(&mut out);
-    proposed.valid_round.encode(&mut out);
-    proposed.proposer.encode(&mut out);
-    proposed.hash.encode(&mut out);
-    proposed.valid.encode(&mut out);
-    types::codec::put_number(proposed.body.len() as u64, &mut out);
-    out.extend_from_slice(&proposed.body);
-    out
+/// A proposal as it is stored; its height is in the key.
+struct Kept {
+    round: u32,
+    valid_round: Option<u32>,
+    proposer: [u8; 20],
+    hash: [u8; 32],
+    valid: bool,
+    body: Blob<{ 8 << 20 }>,
+}
+types::codec!(Kept { round, valid_round, proposer, hash, valid, body });
+
+fn encode_proposed(proposed: &Proposed) -> Result<Vec<u8>, HostError> {
+    let body = proposed.body.to_vec().try_into().map_err(|error: types::DecodeError| HostError(error.to_string()))?;
+    let Proposed { round, valid_round, proposer, hash, valid, .. } = *proposed;
+    Ok(types::Encode::to_bytes(&Kept { round, valid_round, proposer, hash, valid, body }))
 }
 
 fn decode_proposed(height: Height, bytes: &[u8]) -> Option<Proposed> {
-    let mut reader = types::Reader::new(bytes);
-    let reader = &mut reader;
-    Some(Proposed {
-        height,
-        round: types::Decode::decode(reader).ok()?,
-        valid_round: types::Decode::decode(reader).ok()?,
-        proposer: types::Decode::decode(reader).ok()?,
-        hash: types::Decode::decode(reader).ok()?,
-        valid: types::Decode::decode(reader).ok()?,
-        body: Blob::<{ 8 << 20 }>::decode(reader).ok()?.to_vec().into(),
-    })
+    let Kept { round, valid_round, proposer, hash, valid, body } = Kept::from_bytes(bytes).ok()?;
+    Some(Proposed { height, round, valid_round, proposer, hash, valid, body: body.to_vec().into() })
 }

@@ -8,7 +8,7 @@ use borsh::{BorshDeserialize as _, BorshSerialize as _};
 use jmt::storage::{HasPreimage, LeafNode, Node, NodeKey, TreeReader, TreeUpdateBatch};
 use jmt::{KeyHash, OwnedValue, RootHash, Sha256Jmt, Version};
 use ledger::Changes;
-use prost::Message as _;
+use prost_ics23::Message as _;
 use rocksdb::{Direction, IteratorMode};
 use sha2::Sha256;
 use types::Hash;

@@ -178,7 +178,9 @@ impl Stream {
             (1.., StreamContent::Data(Part::Data(piece))) if !piece.is_empty() && piece.len() <= PIECE_BYTES => {
                 let bound = self.init.as_ref().map_or(max_bytes, |init| init.announcement.size as usize);
                 self.held += piece.len();
-                self.pieces.insert(message.sequence, piece).is_none() && self.held <= bound
+                // Only the last piece is short, so that many tiny ones cannot take more memory than the block.
+                let numbered = message.sequence <= bound.div_ceil(PIECE_BYTES) as u64;
+                numbered && self.pieces.insert(message.sequence, piece).is_none() && self.held <= bound
             }
             (end @ 1.., StreamContent::Fin) => {
                 self.end = Some(end);
@@ -200,3 +202,5 @@ impl Stream {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+# What people and CI type. `make run`, `make demo` and `make test` share one build profile.
+
+.PHONY: run demo test bench release soak lint doc tools
+
+ARGS ?=
+
+run: tools ## Start four validators on loopback; Ctrl-C stops them
+	@cargo build --quiet
+	@exec cargo run --quiet -- devnet $(ARGS)
+
+demo: tools ## Play the whole story against a throw-away network, attacks included
+	@cargo run --quiet -- demo $(ARGS)
+
+test: tools ## Everything
+	cargo test --workspace
+
+bench: tools ## Our code beside others' code, in one run
+	cargo bench --workspace --bench batch_tree --bench bundle --bench state_commit --bench signatures
+
+release: tools ## The binary that operators run: target/release/zynk
+	cargo build --release
+
+soak: tools ## The long fault runs
+	cargo test --release --test crashes -- --ignored --nocapture
+
+lint: tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: tools
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+tools:
+	@tools/install

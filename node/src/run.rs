@@ -1,0 +1,175 @@
+//! Running a node: its parts in the order in which they need each other, and its end.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use consensus::guard::{Guard, Provenance};
+use consensus::malachite::{self, Engine};
+use genesis::{Genesis, KeyFile, KeyKind};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use types::SigningKey;
+
+use crate::app::App;
+use crate::config::{Config, Home};
+use crate::gossip::{Gossip, Neighbours};
+use crate::rpc;
+use crate::store::Store;
+
+/// A restored validator waits until the chain is this many heights past the highest that it heard
+/// of: it may have signed at the two heights above a tip.
+const HEIGHTS_PAST: u64 = 2;
+
+/// How long a restored validator listens before it believes that it has heard the highest tip.
+const LISTENING: Duration = Duration::from_secs(5);
+
+/// What the operator says at the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Sign although the guard's file was copied or restored: the operator knows that no signature
+    /// was given after the copy was made.
+    pub accept_restored_guard: bool,
+}
+
+/// Runs the node whose home is `folder` until `stop` turns true.
+///
+/// # Errors
+/// Whatever keeps it from starting or going on, in words for its operator.
+pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let home = Home::new(folder);
+    let config = Config::load(&home.config())?;
+    let genesis = Arc::new(Genesis::load(&home.genesis())?);
+    let node_key = KeyFile::load(&home.node_key(), KeyKind::Node)?.key().clone();
+    let validator_key = if home.validator_key().exists() { Some(KeyFile::load(&home.validator_key(), KeyKind::Validator)?.key().clone()) } else { None };
+    std::fs::create_dir_all(home.data()).with_context(|| format!("cannot make {}", home.data().display()))?;
+
+    // The database opens before the engine starts: opening it may take long, and the engine's
+    // network must never wait for it.
+    let (database, of) = (home.database(), Arc::clone(&genesis));
+    let app = tokio::task::spawn_blocking(move || App::open(Store::open(&database, of.hash())?, of)).await??;
+    let app = Arc::new(app);
+    let tip = app.chain().last_block.map_or(0, |(height, _)| height.value());
+    tracing::info!(chain = %genesis.chain(), height = tip, moniker = config.moniker, "starting");
+
+    let listener = TcpListener::bind(config.rpc.listen).await.with_context(|| format!("cannot listen on {}", config.rpc.listen))?;
+    let gossip = Gossip::start(&config.gossip, &node_key, Arc::clone(&app))?;
+    let neighbours = gossip.neighbours();
+    let info = rpc::Info {
+        moniker: config.moniker.clone(),
+        node_id: node_key.public().address().0,
+        listen: config.gossip.listen.to_string(),
+        validator: validator_key.as_ref().and_then(|key| tendermint::PublicKey::from_raw_ed25519(&key.public().0)),
+    };
+    let serving = tokio::spawn(rpc::serve(listener, Arc::clone(&app), info, stop.clone()));
+    let gossiping = tokio::spawn(gossip.run());
+    let watching = tokio::spawn(watch_age(Arc::clone(&app)));
+    let result = tokio::select! {
+        result = validate(&home, &config, &app, node_key, validator_key, options, &neighbours, stop.clone()) => result,
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+        served = serving => served.map_err(anyhow::Error::from).and_then(|served| served.context("the RPC server ended")),
+    };
+    gossiping.abort();
+    watching.abort();
+    tracing::info!("stopped");
+    result
+}
+
+/// Runs the engine: as a validator, or as a follower while the validator must not sign.
+#[allow(clippy::too_many_arguments, reason = "the parts of one node, named")]
+async fn validate(
+    home: &Home,
+    config: &Config,
+    app: &Arc<App>,
+    node_key: SigningKey,
+    validator_key: Option<SigningKey>,
+    options: Options,
+    neighbours: &Neighbours,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut settings = malachite::Config {
+        moniker: config.moniker.clone(),
+        listen: config.consensus.listen.clone(),
+        peers: config.consensus.peers.clone(),
+        wal: home.wal(),
+        peer_key: node_key,
+        signer: None,
+    };
+    if let Some(key) = validator_key {
+        let (mut guard, provenance) = Guard::open(&home.guard(), key.public())?;
+        if provenance == Provenance::Fresh && app.chain().last_block.is_some() {
+            tracing::warn!("the signing guard is missing although the chain has begun: treating it as restored");
+        }
+        let missing = provenance == Provenance::Fresh && app.chain().last_block.is_some();
+        if (provenance == Provenance::Restored || missing) && !options.accept_restored_guard {
+            follow_until_safe(&settings, app, neighbours, &mut stop).await?;
+        }
+        if provenance == Provenance::Restored || missing {
+            guard.accept()?;
+        }
+        settings.signer = Some((key, Arc::new(Mutex::new(guard))));
+    }
+    supervise(settings, app, &mut stop).await
+}
+
+async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch::Receiver<bool>) -> anyhow::Result<()> {
+    let mut engine = Engine::start(settings, Arc::clone(app)).await?;
+    tokio::select! {
+        reason = engine.ended() => anyhow::bail!("{reason}"),
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    engine.stop().await;
+    Ok(())
+}
+
+/// Follows without signing until the chain is past every height at which this validator may have
+/// signed before its files were restored.
+async fn follow_until_safe(
+    settings: &malachite::Config,
+    app: &Arc<App>,
+    neighbours: &Neighbours,
+    stop: &mut watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    tracing::error!(
+        "the signing guard was copied or restored: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard"
+    );
+    let mut engine = Engine::start(settings.clone(), Arc::clone(app)).await?;
+    let mut heard: Option<(u64, tokio::time::Instant)> = None;
+    let safe = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let Some(highest) = neighbours.highest() else {
+                continue;
+            };
+            let (target, since) = *heard.get_or_insert((highest, tokio::time::Instant::now()));
+            if since.elapsed() < LISTENING {
+                heard = Some((target.max(highest), since));
+                continue;
+            }
+            let tip = app.chain().last_block.map_or(0, |(height, _)| height.value());
+            if tip >= target + HEIGHTS_PAST {
+                return tip;
+            }
+        }
+    };
+    tokio::select! {
+        tip = safe => tracing::warn!(height = tip, "past every height that may have been signed before: signing again"),
+        reason = engine.ended() => anyhow::bail!("{reason}"),
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    engine.stop().await;
+    Ok(())
+}
+
+/// Says so in the log while the last block is too old.
+async fn watch_age(app: Arc<App>) {
+    use consensus::Host as _;
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let (age, heartbeat) = (app.idle_for(), app.pace().heartbeat);
+        if age > heartbeat * 3 {
+            tracing::warn!(age_s = age.as_secs(), heartbeat_s = heartbeat.as_secs(), "no block for too long: are more than two thirds of the stake reachable?");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `zynk node`: run a validator or full node.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::report::Report;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example, with a home that `zynk devnet` made:\n  \
+    zynk node --home .zynk/devnet/validator0\n\n\
+    The home holds node.toml, genesis.json, node.key and, for a validator, validator.key. Ctrl-C stops it cleanly;\n\
+    started again it goes on where it was.")]
+pub(crate) struct Arguments {
+    /// The node's home folder
+    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER")]
+    home: PathBuf,
+    /// Sign although the signing guard was copied or restored: only when no signature was given after the copy was made
+    #[arg(long)]
+    accept_restored_guard: bool,
+    /// Stop when standard input ends: for programs that start nodes
+    #[arg(long, hide = true)]
+    attached: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        until_told(arguments.attached).await;
+        let _ = stop.send(true);
+    });
+    let options = node::Options { accept_restored_guard: arguments.accept_restored_guard };
+    node::run(&arguments.home, options, stopped).await.map_err(Failure::Run)?;
+    Ok(Report::new("the node has stopped", json!({"stopped": true})))
+}
+
+/// Waits for SIGINT, SIGTERM or, for an attached process, the end of standard input.
+pub(crate) async fn until_told(attached: bool) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return;
+    };
+    let input_ends = async {
+        let mut byte = [0; 1];
+        while attached && tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
+        if !attached {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = input_ends => {}
+    }
+}
