@@ -50,14 +50,19 @@ fn wait(command: impl Future<Output = Result<Report, Failure>>) -> Result<Report
 
 /// Runs a service: on every core.
 fn serve(service: impl Future<Output = Result<Report, Failure>>) -> Result<Report, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(Failure::Runtime)?.block_on(service)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let ended = runtime.block_on(service);
+    // A thread that reads standard input would hold the process for ever.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended
 }
 
 /// What the log says goes to standard error, and is chosen by `ZYNK_LOG` as by `RUST_LOG` elsewhere.
 fn trace() {
+    use std::io::IsTerminal as _;
     let filter = EnvFilter::try_from_env("ZYNK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
 }
 
 fn finish(report: &Report, json: bool) -> ExitCode {

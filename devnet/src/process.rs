@@ -68,7 +68,7 @@ impl Running {
             .args(["node", "--attached", "--home"])
             .arg(&home)
             .envs(environment.iter().copied())
-            .env("ZYNK_LOG", std::env::var("ZYNK_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .env("ZYNK_LOG", std::env::var("ZYNK_LOG").unwrap_or_else(|_| "info,arc_malachitebft=warn".to_owned()))
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -1,4 +1,4 @@
-//! Answers to `abci_query`: the paths of [`::rpc::query`].
+//! Answers to `abci_query`: the paths of the crate `rpc`'s module `query`, by `docs/spec/queries.md`.
 
 use audit::log::{self, Head};
 use audit::{LogRecord, SignedAnchor};
@@ -51,19 +51,21 @@ pub fn answer(app: &App, request: &request::Query) -> response::Query {
 }
 
 fn refused(code: u32, codespace: &str, log: String) -> response::Query {
-    response::Query { code: Code::from(code), codespace: codespace.to_owned(), log, ..Default::default() }
+    // The type's default height is 1, which would claim a state.
+    response::Query { code: Code::from(code), codespace: codespace.to_owned(), log, height: Height::from(0u32), ..Default::default() }
 }
 
 fn state(app: &App, request: &request::Query) -> Result<response::Query, Failure> {
     if request.data.is_empty() || request.data.len() > MAX_KEY {
         return Err(Refusal::Malformed.into());
     }
-    let (height, version) = provable(app, request.height)?;
-    let (value, proof) = if request.prove {
+    let (height, value, proof) = if request.prove {
+        let (height, version) = provable(app, request.height)?;
         let (value, proof) = tree::prove(app.store(), version, &request.data)?;
-        (value, Some(query::proof_ops(&request.data, proof)))
+        (height, value, Some(query::proof_ops(&request.data, proof)))
     } else {
-        (tree::get(app.store(), version, &request.data)?, None)
+        let (height, version) = known(app, request.height)?;
+        (height, tree::get(app.store(), version, &request.data)?, None)
     };
     let (key, value) = (request.data.clone(), value.unwrap_or_default().into());
     Ok(response::Query { key, value, proof, height, ..Default::default() })
@@ -99,7 +101,15 @@ fn handoffs(app: &App, request: &request::Query) -> Result<response::Query, Fail
 /// The height of the state to answer from, and the tree's version after it. A header proves the
 /// state of the height before it, so the last provable one is below the tip.
 fn provable(app: &App, asked: Height) -> Result<(Height, u64), Failure> {
-    let last = tip(app).ok_or(Refusal::FutureHeight)?.value() - 1;
+    until(app, asked, tip(app).ok_or(Refusal::FutureHeight)?.value() - 1)
+}
+
+/// As [`provable`], where no proof is asked for: the state after the tip will do.
+fn known(app: &App, asked: Height) -> Result<(Height, u64), Failure> {
+    until(app, asked, tip(app).ok_or(Refusal::FutureHeight)?.value())
+}
+
+fn until(app: &App, asked: Height, last: u64) -> Result<(Height, u64), Failure> {
     let height = if asked.value() == 0 { last } else { asked.value() };
     if height > last {
         return Err(Refusal::FutureHeight.into());

@@ -152,18 +152,25 @@ impl Chain {
         Ok(header)
     }
 
-    /// What the state holds at a key: not older than what this client has seen included.
+    /// What the state holds at a key: not older than what this client has seen included, nor than
+    /// what the node holds now, as far as it says. The newest state has no proof until the next
+    /// block; where it differs from the last provable one, that block is waited for.
     ///
     /// # Errors
     /// What the node or the network fails at; [`Error::Unproven`]; [`Error::Timeout`].
     pub async fn entry(&mut self, key: &[u8]) -> Result<Proven<Option<Vec<u8>>>, Error> {
         let until = Instant::now() + PATIENCE;
+        let mut needed = self.written;
         loop {
             match self.node.state(key, None).await {
-                Ok(answer) if answer.height >= self.written => {
+                Ok(answer) if answer.height >= needed => {
                     let header = self.header(answer.height.next()).await?;
                     let value = header.entry(key, &answer.proof)?;
-                    return Ok(Proven { value, header });
+                    let (newest, now) = self.node.peek(key).await?;
+                    if now == value || newest <= answer.height || needed > self.written {
+                        return Ok(Proven { value, header });
+                    }
+                    needed = newest;
                 }
                 Ok(_) => {}
                 Err(error) if is_early(&error) => {}

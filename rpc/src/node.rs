@@ -121,6 +121,16 @@ impl Node {
         Ok(Answer { height: answer.height.into(), proof })
     }
 
+    /// An entry of the newest state, without a proof, and that state's height.
+    ///
+    /// # Errors
+    /// As [`Node::status`]; [`Error::Query`].
+    pub async fn peek(&self, key: &[u8]) -> Result<(Height, Option<Vec<u8>>), Error> {
+        let answer = self.query(query::STATE, key.to_vec(), None, false).await?;
+        // No entry of our state is empty.
+        Ok((answer.height.into(), Some(answer.value).filter(|value| !value.is_empty())))
+    }
+
     /// An anchor and its place in the log of all anchors, in the state at a height, or in the last
     /// provable one; and that height. `None` if it is not there (yet).
     ///

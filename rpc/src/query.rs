@@ -7,7 +7,8 @@
 //! | [`HANDOFFS`] | [`ChangesFrom`] | [`Changes`] | the tip |
 //!
 //! Without a height (or with 0) the first two answer for the last provable state: H, where H+1 is
-//! the tip, since header H+1 carries the application hash after H.
+//! the tip, since header H+1 carries the application hash after H. [`STATE`] without a proof
+//! answers for the newest state, after the tip.
 
 use audit::{LogId, SignedAnchor};
 use tendermint::merkle::proof::{ProofOp, ProofOps};

@@ -168,7 +168,7 @@ fn settings(config: &Config, chain: &str, max_block: u64, validators: usize) -> 
             ..DiscoveryConfig::default()
         },
         protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, true, true)),
-        pubsub_max_size: ByteSize::kib(256),
+        pubsub_max_size: ByteSize::kib(512),
         pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
             consensus: Some(ByteSize::kib(4)),
             proposal_parts: Some(ByteSize::b(PIECE_BYTES as u64 + 4096)),

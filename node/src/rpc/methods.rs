@@ -153,7 +153,7 @@ fn status(app: &App, info: &Info) -> Result<Value, Fault> {
     let behind = |time: Time| Time::now().duration_since(time).is_ok_and(|age| age > bound);
     let at = |header: Option<&tendermint::block::Header>| match header {
         Some(header) => (header.hash(), header.app_hash.clone(), header.height, header.time),
-        None => (tendermint::Hash::None, AppHash::default(), Height::default(), app.genesis().time()),
+        None => (tendermint::Hash::None, AppHash::default(), no_height(), app.genesis().time()),
     };
     let (earliest_block_hash, earliest_app_hash, earliest_block_height, earliest_block_time) = at(earliest.as_ref());
     let (latest_block_hash, latest_app_hash, latest_block_height, latest_block_time) = at(latest.as_ref());
@@ -344,7 +344,7 @@ async fn broadcast_commit(door: &Arc<Door>, bytes: Bytes) -> Result<Value, Fault
         Ok(json!({"check_tx": check_tx, "tx_result": result_json(result)?, "hash": name, "height": height}))
     };
     if refused {
-        return answer(taken, &ExecTxResult::default(), Height::default());
+        return answer(taken, &ExecTxResult::default(), no_height());
     }
     let included = async {
         loop {
@@ -395,6 +395,11 @@ fn refusal(taken: &Result<(), NotTaken>) -> (u32, &'static str, String) {
         Ok(()) => (0, "", String::new()),
         Err(refusal) => (refusal.code(), refusal.codespace(), refusal.to_string()),
     }
+}
+
+/// Height 0, of no block; the type's default is 1.
+fn no_height() -> Height {
+    Height::from(0u32)
 }
 
 fn tip(app: &App) -> u64 {
