@@ -281,9 +281,8 @@ impl Application for App {
             self.remember(request.hash, outcome)
         });
         let state_hash = self.chain().app_hash;
-        let update = (!outcome.changes.is_empty()).then(|| {
-            tree::update(&self.store, self.store.tree_version() + 1, &outcome.changes).expect("the stored state tree is whole")
-        });
+        let update = (!outcome.changes.is_empty())
+            .then(|| tree::update(&self.store, self.store.tree_version() + 1, &outcome.changes).expect("the stored state tree is whole"));
         let app_hash = update.as_ref().map_or(state_hash, |update| app_hash(update.root));
         let answer = response::FinalizeBlock {
             events: Vec::new(),
@@ -332,7 +331,8 @@ impl Host for App {
 
     fn commit_block(&self, decided: Decided) -> Result<(), HostError> {
         let finalized = lock(&self.finalized).take().filter(|finalized| finalized.height == decided.block.header.height);
-        let Finalized { outcome, update, .. } = finalized.ok_or_else(|| HostError("a block was committed that was not finalized".into()))?;
+        let Finalized { outcome, update, .. } =
+            finalized.ok_or_else(|| HostError("a block was committed that was not finalized".into()))?;
         let (changes, notes): (&Changes, &[Note]) = (&outcome.changes, &outcome.notes);
         consensus::fault::point("store.commit.before");
         self.store.commit(&decided, changes, notes, update.as_ref()).map_err(|error| HostError(format!("{error:#}")))?;

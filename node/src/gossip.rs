@@ -179,9 +179,9 @@ impl Gossip {
         tokio::task::spawn_blocking(move || {
             let acceptance = match app.submit(bytes) {
                 Ok(_) => MessageAcceptance::Accept,
-                Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
-                    MessageAcceptance::Reject
-                }
+                Err(NotTaken::Refused(
+                    ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. },
+                )) => MessageAcceptance::Reject,
                 // Known already, too late or too many: nobody's fault.
                 Err(_) => MessageAcceptance::Ignore,
             };

@@ -42,7 +42,8 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
     let config = Config::load(&home.config())?;
     let genesis = Arc::new(Genesis::load(&home.genesis())?);
     let node_key = KeyFile::load(&home.node_key(), KeyKind::Node)?.key().clone();
-    let validator_key = if home.validator_key().exists() { Some(KeyFile::load(&home.validator_key(), KeyKind::Validator)?.key().clone()) } else { None };
+    let validator_key =
+        if home.validator_key().exists() { Some(KeyFile::load(&home.validator_key(), KeyKind::Validator)?.key().clone()) } else { None };
     std::fs::create_dir_all(home.data()).with_context(|| format!("cannot make {}", home.data().display()))?;
 
     // The database opens before the engine starts: opening it may take long, and the engine's
@@ -169,7 +170,11 @@ async fn watch_age(app: Arc<App>) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let (age, heartbeat) = (app.idle_for(), app.pace().heartbeat);
         if age > heartbeat * 3 {
-            tracing::warn!(age_s = age.as_secs(), heartbeat_s = heartbeat.as_secs(), "no block for too long: are more than two thirds of the stake reachable?");
+            tracing::warn!(
+                age_s = age.as_secs(),
+                heartbeat_s = heartbeat.as_secs(),
+                "no block for too long: are more than two thirds of the stake reachable?"
+            );
         }
     }
 }

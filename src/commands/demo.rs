@@ -34,8 +34,8 @@ const TRANSFERS: usize = 9;
     zynk demo --json story.json --keep\n\n\
     Exit status 0 only if every step held and every attack was caught.")]
 pub(crate) struct Arguments {
-    /// Write the steps, times and sizes to this file
-    #[arg(long = "json-out", visible_alias = "record", value_name = "FILE")]
+    /// With --json: write the steps, times and sizes to this file, and go on telling the story in words
+    #[arg(value_name = "FILE", requires = "json")]
     record: Option<PathBuf>,
     /// Leave the network's home where it is, for looking at
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Failure> {
     let folder = std::env::temp_dir().join(format!("zynk-demo-{}", std::process::id()));
-    let mut stage = Stage::new(&folder, json);
+    let mut stage = Stage::new(&folder, json && arguments.record.is_none());
     let played = play(&mut stage, &folder).await;
     let record = stage.record(played.is_ok());
     if let Some(path) = &arguments.record {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use malachite::app::engine::host::{HeightParams, Next, SyncedValueOutcome};
-use malachite::app::types::core::{CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, LinearTimeouts, Round, Validity};
 use malachite::app::streaming::StreamMessage;
+use malachite::app::types::core::{CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, LinearTimeouts, Round, Validity};
 use malachite::app::types::sync::RawDecidedValue;
 use malachite::app::types::{LocallyProposedValue, PeerId, ProposedValue};
 use malachite::{AppMsg, Channels, NetworkMsg, NetworkRequest, Reply};
@@ -20,7 +20,7 @@ use tendermint::{Time, account};
 use tokio::sync::mpsc::Sender;
 use types::Hash;
 
-use super::context::{Address, BlockHash, Part, ConsensusSignature, Height, Validators, Zynk};
+use super::context::{Address, BlockHash, ConsensusSignature, Height, Part, Validators, Zynk};
 use super::parts::{Announcement, Assembled, Assembly, Init, split};
 use super::signing::GuardedSigner;
 use crate::chain::{self, BadBlock, ChainState};
@@ -148,7 +148,9 @@ impl<H: Host> Driver<H> {
                 let _ = reply.send(());
             }
             AppMsg::Finalized { certificate, evidence, reply, .. } => {
-                for offender in evidence.votes.iter().map(|(address, _)| address).chain(evidence.proposals.iter().map(|(address, _)| address)) {
+                for offender in
+                    evidence.votes.iter().map(|(address, _)| address).chain(evidence.proposals.iter().map(|(address, _)| address))
+                {
                     tracing::error!(%offender, height = %certificate.height, "a validator signed two different messages for one slot");
                 }
                 self.improve(&certificate);
@@ -239,7 +241,8 @@ impl<H: Host> Driver<H> {
             return Ok(());
         };
         let me = account::Id::from(signer.public().address());
-        let mine = |proposed: &&Proposed| proposed.round == number && proposed.proposer == address_bytes(me) && proposed.valid_round.is_none();
+        let mine =
+            |proposed: &&Proposed| proposed.round == number && proposed.proposer == address_bytes(me) && proposed.valid_round.is_none();
         let proposed = match self.proposed.iter().find(mine) {
             Some(proposed) => proposed.clone(),
             None => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use libp2p::Multiaddr;
 use malachite::app::config::{
     ConsensusConfig, DiscoveryConfig, GossipSubConfig, NodeConfig, P2pConfig, ProtocolNames, PubSubMaxSizePerTopic, PubSubProtocol,
     ValuePayload, ValueSyncConfig,
@@ -15,7 +16,6 @@ use malachite::app::types::codec::Codec as _;
 use malachite::{
     ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext, Signer as _, SyncContext, WalContext,
 };
-use libp2p::Multiaddr;
 use tendermint::account;
 use tokio::sync::watch;
 use types::SigningKey;
@@ -228,10 +228,10 @@ fn spawn_driver<H: Host>(driver: Driver<H>, end: watch::Sender<Option<Arc<Stoppe
         }
         Err(error) => finish(&end, Stopped::Start(error.to_string())),
     };
-    std::thread::Builder::new().name("consensus-driver".to_owned()).spawn(work).map_or_else(
-        |error| tracing::error!(%error, "no thread for the consensus driver"),
-        drop,
-    );
+    std::thread::Builder::new()
+        .name("consensus-driver".to_owned())
+        .spawn(work)
+        .map_or_else(|error| tracing::error!(%error, "no thread for the consensus driver"), drop);
 }
 
 /// The first reason stands.

@@ -69,7 +69,10 @@ async fn old_document(stage: &mut Stage, network: &Network, before: &Before) -> 
         Ok(_) => Err(Failure::Demo("the old document passed for the current one".to_owned())),
         Err(error) => {
             let height = now.height();
-            let told = format!("attack: bob's document of height {} passed off as current. Caught at height {height}: {error}", before.answer.height);
+            let told = format!(
+                "attack: bob's document of height {} passed off as current. Caught at height {height}: {error}",
+                before.answer.height
+            );
             stage.step(&told, json!({"code": error.code(), "reason": error.to_string()}));
             Ok(())
         }

@@ -32,7 +32,8 @@ fn a_lying_count_reserves_no_memory() {
 
 #[test]
 fn amounts_read_as_people_type_them() {
-    for (text, micro) in [("1", 1_000_000), ("0.000001", 1), ("12.5 ZYNK", 12_500_000), ("7uzynk", 7), ("18446744073709.551615", u64::MAX)] {
+    for (text, micro) in [("1", 1_000_000), ("0.000001", 1), ("12.5 ZYNK", 12_500_000), ("7uzynk", 7), ("18446744073709.551615", u64::MAX)]
+    {
         assert_eq!(text.parse(), Ok(Amount(micro)), "{text}");
     }
     for text in ["", ".", "1.", ".5", "-1", "+1", "1.0000001", "1e3", "18446744073709.551616", "1 BTC", "ZYNK"] {
