@@ -5,7 +5,7 @@
 //! drives. [`gossip`] spreads transactions over a libp2p swarm of its own. [`rpc`] answers in
 //! CometBFT's format. No rule about what a transaction means is here: those are the ledger's.
 //!
-//! Start with [`run`], then [`app::App`].
+//! Start with [`run()`], then [`app::App`].
 
 pub mod app;
 pub mod config;

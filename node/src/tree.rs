@@ -1,6 +1,6 @@
 //! The authenticated state: a Jellyfish Merkle tree with SHA-256, whose proofs are ICS-23.
 //!
-//! All that the rest of the node knows of the tree is [`update`], [`root`] and [`prove`]; another
+//! All that the rest of the node knows of the tree is [`update`], [`get`] and [`prove`]; another
 //! tree can take its place behind them. Its versions count the blocks that changed the state, not
 //! the heights: a block that changes nothing costs nothing here.
 

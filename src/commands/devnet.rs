@@ -76,6 +76,7 @@ fn introduction(network: &Network, height: u64) -> (String, serde_json::Value) {
     let (genesis, faucet) = (network.genesis(), network.faucet());
     let text = format!(
         "{} validators, height {height}, files in {}\n{}\n\nTry, from another terminal:\n  \
+         alias zynk={}\n  \
          export ZYNK_NODE={} ZYNK_GENESIS={} ZYNK_SPONSOR_KEY={}\n  \
          zynk did create --out alice.keys\n  \
          zynk stamp README.md && zynk verify README.md.zproof --file README.md\n  \
@@ -83,6 +84,7 @@ fn introduction(network: &Network, height: u64) -> (String, serde_json::Value) {
         network.len(),
         network.folder().display(),
         listed.join("\n"),
+        std::env::current_exe().unwrap_or_else(|_| "zynk".into()).display(),
         urls[0],
         genesis.display(),
         faucet.display(),

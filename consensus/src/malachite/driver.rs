@@ -36,6 +36,13 @@ const SYNC_BYTES: usize = 6 * 1024 * 1024;
 /// How long the first height waits for peers after a start.
 const PEER_WAIT: Duration = Duration::from_secs(5);
 
+/// A height needs far fewer rounds than this to decide.
+const MAX_ROUND: u32 = 10_000;
+
+/// At most this many different blocks are kept of one round: an honest proposer makes one, and two
+/// are enough to show that it is not.
+const KEPT_PER_ROUND: usize = 2;
+
 /// At most this many complete proposals for the height after the next are held until it begins.
 const EARLY: usize = 16;
 
@@ -338,6 +345,20 @@ impl<H: Host> Driver<H> {
             }
             return Ok(None);
         }
+        self.admit(assembled)
+    }
+
+    /// Judges a complete proposal and keeps it; one that is here already is not judged again.
+    fn admit(&mut self, assembled: Assembled) -> Result<Option<ProposedValue<Zynk>>, DriverError> {
+        let announcement = &assembled.init.announcement;
+        let of_round = || self.proposed.iter().filter(|proposed| proposed.round == announcement.round);
+        if let Some(known) = of_round().find(|proposed| proposed.hash == announcement.block.0) {
+            return Ok(Some(proposed_value(known)));
+        }
+        if of_round().count() >= KEPT_PER_ROUND {
+            tracing::warn!(height = announcement.height, round = announcement.round, "dropped one more block of a round");
+            return Ok(None);
+        }
         let Some(proposed) = self.judge(assembled) else {
             return Ok(None);
         };
@@ -433,10 +454,8 @@ impl<H: Host> Driver<H> {
         let (now, later) = std::mem::take(&mut self.early).into_iter().partition(|assembled| assembled.init.announcement.height <= next);
         self.early = later;
         let now: Vec<Assembled> = now;
-        for assembled in now {
-            if let Some(proposed) = self.judge(assembled).filter(|proposed| proposed.height.value() == next) {
-                self.keep(proposed)?;
-            }
+        for assembled in now.into_iter().filter(|assembled| assembled.init.announcement.height == next) {
+            self.admit(assembled)?;
         }
         Ok(())
     }
@@ -505,12 +524,16 @@ fn announced(state: &ChainState, init: &Init, max_bytes: usize) -> bool {
         height if height == next + 1 => &state.next_validators,
         _ => return false,
     };
-    let proposer = set.proposer(announcement.round.min(10_000));
-    let signature = tendermint::Signature::try_from(init.signature.0.as_slice()).ok();
+    let Some(announcer) = set.by_address(announcement.proposer()) else {
+        return false;
+    };
+    // Whose turn it is costs more to find out the higher the round, so the signature is asked first.
     let bytes = announcement.signed_bytes(state.chain_id.as_str());
-    proposer.address() == announcement.proposer()
-        && announcement.size as usize <= max_bytes
-        && signature.is_some_and(|signature| commit::signature_holds(proposer.key, &bytes, &signature))
+    let signature = tendermint::Signature::try_from(init.signature.0.as_slice()).ok();
+    announcement.size as usize <= max_bytes
+        && announcement.round <= MAX_ROUND
+        && signature.is_some_and(|signature| commit::signature_holds(announcer.key, &bytes, &signature))
+        && set.proposer(announcement.round).address() == announcement.proposer()
 }
 
 async fn wait_for_peers(requests: &Sender<NetworkRequest>, needed: usize) {

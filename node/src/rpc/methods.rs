@@ -98,7 +98,13 @@ pub(super) async fn call(door: &Arc<Door>, method: Method, params: Params) -> Re
 
 fn read(app: &App, info: &Info, method: Method, params: &Params) -> Result<Value, Fault> {
     match method {
-        Method::AbciInfo => Ok(json!({"response": to_json(&app.info())?})),
+        Method::AbciInfo => {
+            let info = app.info();
+            let mut json = to_json(&info)?;
+            // The type writes an array of numbers where CometBFT writes base64.
+            json["last_block_app_hash"] = base64(info.last_block_app_hash.as_bytes());
+            Ok(json!({"response": json}))
+        }
         Method::AbciQuery => abci_query(app, params),
         Method::Block => {
             let block = stored(app, at(app, params)?)?.0;
