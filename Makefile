@@ -15,7 +15,7 @@ test: tools ## Everything
 	cargo test --workspace
 
 bench: tools ## Our code beside others' code, in one run
-	cargo bench --workspace --bench batch_tree --bench bundle --bench state_commit --bench signatures
+	cargo bench --workspace --bench batch_tree --bench bundle --bench light_block --bench signatures --bench state_commit
 
 release: tools ## The binary that operators run: target/release/zynk
 	cargo build --release

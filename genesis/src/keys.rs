@@ -155,7 +155,7 @@ impl KeyFile {
 
 /// A log of anchors: its name, its chain, the key that signs for it, and what it signed last.
 ///
-/// Two anchors for one sequence cost the log its bond, whatever crash lay between them. So an anchor
+/// Two anchors for one sequence are evidence against the log, whatever crash lay between them. So an anchor
 /// is in this file before it is sent, and one that the chain has not taken is sent again as it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -212,7 +212,7 @@ impl Application for App {
             data: "zynk".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app_version: APP_VERSION,
-            last_block_height: state.last_block.map_or_else(Height::default, |(height, _)| height),
+            last_block_height: state.last_block.map_or(Height::from(0u32), |(height, _)| height),
             last_block_app_hash: state.app_hash,
         }
     }
@@ -297,7 +297,7 @@ impl Application for App {
 
     fn commit(&self) -> response::Commit {
         // The embedded engine commits with `Host::commit_block`, state and block in one write.
-        response::Commit { data: Bytes::new(), retain_height: Height::default() }
+        response::Commit { data: Bytes::new(), retain_height: Height::from(0u32) }
     }
 
     fn query(&self, request: request::Query) -> response::Query {

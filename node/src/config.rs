@@ -120,3 +120,64 @@ impl Config {
         Ok(std::fs::write(path, toml::to_string_pretty(self)?)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+moniker = "one"
+
+[consensus]
+listen = "/ip4/127.0.0.1/tcp/26656"
+peers = ["/ip4/127.0.0.2/tcp/26656"]
+
+[gossip]
+listen = "/ip4/127.0.0.1/tcp/26660"
+
+[rpc]
+listen = "127.0.0.1:26657"
+"#;
+
+    fn load(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::TempDir::new()?;
+        let path = Home::new(folder.path()).config();
+        std::fs::write(&path, text)?;
+        Config::load(&path)
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = Home::new(folder.path()).config();
+        let config = load(GOOD).expect("a configuration");
+        config.save(&path).expect("a file");
+        assert_eq!(Config::load(&path).expect("a configuration"), config);
+        assert_eq!(config.gossip, Network { listen: "/ip4/127.0.0.1/tcp/26660".parse().expect("an address"), peers: Vec::new() });
+        assert_eq!((config.moniker.as_str(), config.consensus.peers.len(), config.rpc.listen.port()), ("one", 1, 26657));
+    }
+
+    #[test]
+    fn what_the_program_does_not_know_is_refused_and_named() {
+        let check = |story: &str, old: &str, new: &str, named: &str| {
+            assert!(GOOD.contains(old), "{story}: the story bends the text");
+            let error = load(&GOOD.replace(old, new)).map_or_else(|error| format!("{error:#}"), |_| String::new());
+            assert!(error.contains("node.toml is not a node's configuration") && error.contains(named), "{story}: {error}");
+        };
+        check("an unknown field", "moniker", "colour = \"red\"\nmoniker", "colour");
+        check("an unknown field of a section", "[rpc]", "[rpc]\nsecure = true", "secure");
+        check("an unknown section", "[rpc]", "[archive]\n[rpc]", "archive");
+        check("a section missing", "[gossip]\nlisten = \"/ip4/127.0.0.1/tcp/26660\"", "", "gossip");
+        check("a field missing", "moniker = \"one\"", "", "moniker");
+        check("no multiaddress", "/ip4/127.0.0.1/tcp/26660", "127.0.0.1:26660", "multiaddr");
+        check("no multiaddress among the peers", "/ip4/127.0.0.2/tcp/26656", "/ip4/127.0.0.256/tcp/26656", "peers");
+        check("no socket address", "127.0.0.1:26657", "localhost", "listen");
+        check("no TOML", "[rpc]", "[rpc", "rpc");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Config::load(Path::new("/nowhere/node.toml")).map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(error, "cannot read /nowhere/node.toml");
+    }
+}

@@ -5,10 +5,10 @@
 //! so that one which must catch up before it may sign knows how far. The format's page is
 //! `docs/spec/gossip.md`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -17,7 +17,7 @@ use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageAuthenticity
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, tcp, yamux};
 use tokio::sync::broadcast;
-use types::{ChainId, SigningKey};
+use types::{ChainId, Hash, SigningKey};
 
 use crate::app::App;
 use crate::config::Network;
@@ -31,6 +31,10 @@ const MAX_INBOUND: u32 = 128;
 const OFFERED_AGAIN: usize = 256;
 /// How often peers are dialled, heights told, and waiting transactions offered again.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a transaction rests before it is offered again, in seconds.
+const WINDOW_S: u64 = 5;
+/// At most this many transactions are known to have passed in one window.
+const PASSED: usize = 16_384;
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -77,6 +81,7 @@ pub struct Gossip {
     peers: Vec<Multiaddr>,
     transactions: IdentTopic,
     heights: IdentTopic,
+    passed: Passed,
     neighbours: Arc<Neighbours>,
     checked: tokio::sync::mpsc::Sender<Checked>,
     verdicts: tokio::sync::mpsc::Receiver<Checked>,
@@ -88,7 +93,34 @@ impl std::fmt::Debug for Gossip {
     }
 }
 
-/// A message that was offered to the mempool.
+/// The transactions that came in or went out in this window and in the one before: their copies are
+/// in every neighbour's hands, and gossipsub would complain of one more.
+#[derive(Debug, Default)]
+struct Passed {
+    window: u64,
+    now: HashSet<Hash>,
+    before: HashSet<Hash>,
+}
+
+impl Passed {
+    /// Goes on to this window; whether it is a new one.
+    fn turn(&mut self, window: u64) -> bool {
+        if window == self.window {
+            return false;
+        }
+        self.window = window;
+        self.before = std::mem::take(&mut self.now);
+        true
+    }
+
+    fn note(&mut self, transaction: Hash) {
+        if self.now.len() < PASSED {
+            self.now.insert(transaction);
+        }
+    }
+}
+
+/// A message that was judged.
 struct Checked {
     id: gossipsub::MessageId,
     from: PeerId,
@@ -106,17 +138,16 @@ impl Gossip {
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(keypair.clone())
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)?
-            .with_behaviour(|keypair| Ok(behaviour(&chain, keypair)?))?
+            .with_behaviour(|keypair| Ok(behaviour(&chain, keypair, MAX_MESSAGE)?))?
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
         swarm.listen_on(network.listen.clone())?;
-        let topic = |name: &str| IdentTopic::new(format!("/zynk/{chain}/{name}/1"));
-        let (transactions, heights) = (topic("transactions"), topic("heights"));
+        let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
         swarm.behaviour_mut().gossip.subscribe(&transactions)?;
         swarm.behaviour_mut().gossip.subscribe(&heights)?;
         let (checked, verdicts) = tokio::sync::mpsc::channel(1024);
-        let neighbours = Arc::default();
-        Ok(Self { swarm, app, peers: network.peers.clone(), transactions, heights, neighbours, checked, verdicts })
+        let (peers, passed, neighbours) = (network.peers.clone(), Passed::default(), Arc::default());
+        Ok(Self { swarm, app, peers, transactions, heights, passed, neighbours, checked, verdicts })
     }
 
     /// What the rest of the node may know.
@@ -133,9 +164,9 @@ impl Gossip {
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle(event),
-                Some(checked) = self.verdicts.recv() => self.report(&checked),
+                Some(checked) = self.verdicts.recv() => self.report(checked),
                 arrival = arrivals.recv() => match arrival {
-                    Ok(bytes) => self.offer(&bytes, 0),
+                    Ok(bytes) => self.offer_first(&bytes),
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "offered later with the rest"),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
@@ -165,48 +196,48 @@ impl Gossip {
 
     fn receive(&mut self, from: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
         if message.topic == self.heights.hash() {
-            let height = <[u8; 8]>::try_from(message.data.as_slice()).map(u64::from_be_bytes);
-            if let (Ok(height), Some(source)) = (height, message.source) {
+            let height = read_height(&message.data);
+            if let (Some(height), Some(source)) = (height, message.source) {
                 self.neighbours.tell(source, height);
             }
-            let acceptance = if height.is_ok() { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
-            return self.report(&Checked { id, from, acceptance });
+            let acceptance = if height.is_some() { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
+            return self.report(Checked { id, from, acceptance });
         }
-        let Some(bytes) = message.data.get(8..).map(Bytes::copy_from_slice) else {
-            return self.report(&Checked { id, from, acceptance: MessageAcceptance::Reject });
+        let Some((stamp, bytes)) = message.data.split_first_chunk().map(|(stamp, bytes)| (u64::from_be_bytes(*stamp), bytes)) else {
+            return self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
         };
-        let (app, checked) = (Arc::clone(&self.app), self.checked.clone());
+        self.passed.note(Hash::sha256(&[bytes]));
+        let (app, checked, bytes) = (Arc::clone(&self.app), self.checked.clone(), Bytes::copy_from_slice(bytes));
+        let offered_again = stamp.abs_diff(window()) <= 1;
         tokio::task::spawn_blocking(move || {
-            let acceptance = match app.submit(bytes) {
-                Ok(_) => MessageAcceptance::Accept,
-                Err(NotTaken::Refused(
-                    ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. },
-                )) => MessageAcceptance::Reject,
-                // Known already, too late or too many: nobody's fault.
-                Err(_) => MessageAcceptance::Ignore,
-            };
+            let acceptance = judge(&app, bytes, offered_again);
             // Dropped when the gossip has ended or cannot follow; the message then just expires.
             let _ = checked.try_send(Checked { id, from, acceptance });
         });
     }
 
-    fn report(&mut self, checked: &Checked) {
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        let acceptance = match checked.acceptance {
-            MessageAcceptance::Accept => MessageAcceptance::Accept,
-            MessageAcceptance::Reject => MessageAcceptance::Reject,
-            MessageAcceptance::Ignore => MessageAcceptance::Ignore,
-        };
-        let _ = gossip.report_message_validation_result(&checked.id, &checked.from, acceptance);
+    fn report(&mut self, checked: Checked) {
+        let Checked { id, from, acceptance } = checked;
+        let _ = self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
+    }
+
+    /// Offers a transaction that entered the mempool, unless it came from a peer: it then spreads
+    /// because it was accepted.
+    fn offer_first(&mut self, bytes: &[u8]) {
+        let hash = Hash::sha256(&[bytes]);
+        if !self.passed.now.contains(&hash) && !self.passed.before.contains(&hash) {
+            self.offer(hash, bytes, 0);
+        }
     }
 
     /// Offers a transaction. The stamp lets one that waits long be offered again: without it,
     /// peers would drop the message as known.
-    fn offer(&mut self, bytes: &[u8], stamp: u64) {
+    fn offer(&mut self, hash: Hash, bytes: &[u8], stamp: u64) {
         let mut data = stamp.to_be_bytes().to_vec();
         data.extend_from_slice(bytes);
-        if let Err(error) = self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data) {
-            tracing::trace!(%error, "not offered yet");
+        match self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data) {
+            Ok(_) => self.passed.note(hash),
+            Err(error) => tracing::trace!(%error, "not offered yet"),
         }
     }
 
@@ -222,34 +253,74 @@ impl Gossip {
             }
         }
         let tip = self.app.chain().last_block.map_or(0, |(height, _)| height.value());
-        let _ = self.swarm.behaviour_mut().gossip.publish(self.heights.clone(), tip.to_be_bytes());
-        let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 5);
-        for bytes in self.app.oldest_waiting(OFFERED_AGAIN * 1024).into_iter().take(OFFERED_AGAIN) {
-            self.offer(&bytes, stamp);
+        let _ = self.swarm.behaviour_mut().gossip.publish(self.heights.clone(), write_height(tip, since_1970()));
+        let stamp = window();
+        if self.passed.turn(stamp) {
+            for bytes in self.app.oldest_waiting(OFFERED_AGAIN * 1024).into_iter().take(OFFERED_AGAIN) {
+                self.offer(Hash::sha256(&[&bytes]), &bytes, stamp);
+            }
         }
     }
 }
 
-fn behaviour(chain: &ChainId, keypair: &libp2p::identity::Keypair) -> anyhow::Result<Behaviour> {
+/// What becomes of a transaction message.
+///
+/// One that waits here already is passed on if it was offered again just now: behind this node may
+/// be one that lacks it, and to that one this node's own offer would be a copy of the same message.
+fn judge(app: &App, bytes: Bytes, offered_again: bool) -> MessageAcceptance {
+    match app.submit(bytes) {
+        Ok(_) => MessageAcceptance::Accept,
+        Err(NotTaken::Waiting) if offered_again => MessageAcceptance::Accept,
+        Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
+            MessageAcceptance::Reject
+        }
+        // Known already, too late or too many: nobody's fault.
+        Err(_) => MessageAcceptance::Ignore,
+    }
+}
+
+/// A height as it travels. The time makes it another message each time it is told.
+fn write_height(height: u64, now: Duration) -> [u8; 16] {
+    let mut data = [0; 16];
+    data[..8].copy_from_slice(&height.to_be_bytes());
+    data[8..].copy_from_slice(&u64::try_from(now.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
+    data
+}
+
+fn read_height(data: &[u8]) -> Option<u64> {
+    let (height, _) = <&[u8; 16]>::try_from(data).ok()?.split_first_chunk()?;
+    Some(u64::from_be_bytes(*height))
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The stamp of transactions that are offered again now.
+fn window() -> u64 {
+    since_1970().as_secs() / WINDOW_S
+}
+
+/// The name of a message. A height is its teller's; a transaction has one name whoever offers it.
+fn name(message: &gossipsub::Message, heights: &gossipsub::TopicHash) -> gossipsub::MessageId {
+    let source = message.source.filter(|_| message.topic == *heights).map_or_else(Vec::new, |source| source.to_bytes());
+    gossipsub::MessageId::from(Hash::sha256(&[&message.data, &source]).0.to_vec())
+}
+
+fn topic(chain: &ChainId, name: &str) -> IdentTopic {
+    IdentTopic::new(format!("/zynk/{chain}/{name}/1"))
+}
+
+fn behaviour(chain: &ChainId, keypair: &libp2p::identity::Keypair, max_message: usize) -> anyhow::Result<Behaviour> {
+    let heights = topic(chain, "heights").hash();
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
         .heartbeat_interval(Duration::from_millis(300))
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .flood_publish(true)
-        .max_transmit_size(MAX_MESSAGE)
-        // Heights repeat every second from everyone; a name of source and number would do, but a
-        // transaction must have the same name whoever offers it.
-        .message_id_fn(|message| {
-            let mut hasher = sha2::Sha256::default();
-            use sha2::Digest as _;
-            if message.data.len() == 8 {
-                hasher.update(message.source.map_or_else(Vec::new, |source| source.to_bytes()));
-                hasher.update(message.sequence_number.unwrap_or_default().to_be_bytes());
-            }
-            hasher.update(&message.data);
-            gossipsub::MessageId::from(hasher.finalize().to_vec())
-        })
+        .max_transmit_size(max_message)
+        .message_id_fn(move |message| name(message, &heights))
         .build()?;
     let gossip = gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config).map_err(anyhow::Error::msg)?;
     let identify = identify::Behaviour::new(identify::Config::new(format!("/zynk/{chain}"), keypair.public()));
@@ -259,3 +330,6 @@ fn behaviour(chain: &ChainId, keypair: &libp2p::identity::Keypair) -> anyhow::Re
         .with_max_established_per_peer(Some(2));
     Ok(Behaviour { gossip, identify, limits: connection_limits::Behaviour::new(limits) })
 }
+
+#[cfg(test)]
+mod tests;

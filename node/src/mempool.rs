@@ -1,8 +1,7 @@
 //! Transactions that wait to be included, in the order in which they came.
 //!
 //! A plain value: what a transaction means is asked of the ledger, over the state that the waiting
-//! ones before it leave. Bounds: [`MAX_COUNT`] transactions, [`MAX_BYTES`] together,
-//! [`MAX_PER_AUTHOR`] of one author.
+//! ones before it leave. What may wait is bounded: [`Bounds`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +10,22 @@ use ledger::block::{self, Block};
 use ledger::{Changes, Refusal, State, TxHash, Verified, View};
 use types::{Address, Hash};
 
-/// At most this many transactions wait.
-pub const MAX_COUNT: usize = 10_000;
-/// At most this many bytes wait.
-pub const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// At most this many transactions of one author wait.
-pub const MAX_PER_AUTHOR: usize = 1_000;
+/// How much may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most this many transactions: 10,000.
+    pub count: usize,
+    /// At most this many bytes together: 32 MiB.
+    pub bytes: usize,
+    /// At most this many transactions of one author: 1,000.
+    pub per_author: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { count: 10_000, bytes: 32 * 1024 * 1024, per_author: 1_000 }
+    }
+}
 
 /// Why a transaction does not enter the mempool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +40,11 @@ pub enum NotTaken {
     #[error("the mempool is full: try again after the next block")]
     Full,
     /// Its author has too many waiting.
-    #[error("{MAX_PER_AUTHOR} transactions of this author are waiting already")]
-    TooMany,
+    #[error("{bound} transactions of this author are waiting already")]
+    TooMany {
+        /// How many may wait.
+        bound: usize,
+    },
 }
 
 impl NotTaken {
@@ -43,7 +55,7 @@ impl NotTaken {
             Self::Refused(refusal) => refusal.code(),
             Self::Waiting => 1,
             Self::Full => 2,
-            Self::TooMany => 3,
+            Self::TooMany { .. } => 3,
         }
     }
 
@@ -66,6 +78,7 @@ struct Waiting {
 /// The waiting transactions.
 #[derive(Debug, Default)]
 pub struct Mempool {
+    bounds: Bounds,
     order: BTreeMap<u64, TxHash>,
     waiting: BTreeMap<TxHash, Waiting>,
     per_author: BTreeMap<Address, usize>,
@@ -76,6 +89,12 @@ pub struct Mempool {
 }
 
 impl Mempool {
+    /// An empty one with these bounds.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
     /// Takes a transaction whose signatures hold.
     ///
     /// # Errors
@@ -85,12 +104,12 @@ impl Mempool {
         if self.waiting.contains_key(&hash) {
             return Err(NotTaken::Waiting);
         }
-        if self.waiting.len() >= MAX_COUNT || self.bytes + bytes.len() > MAX_BYTES {
+        if self.waiting.len() >= self.bounds.count || self.bytes + bytes.len() > self.bounds.bytes {
             return Err(NotTaken::Full);
         }
         let author = verified.transaction().author.address();
-        if self.per_author.get(&author).is_some_and(|count| *count >= MAX_PER_AUTHOR) {
-            return Err(NotTaken::TooMany);
+        if self.per_author.get(&author).is_some_and(|count| *count >= self.bounds.per_author) {
+            return Err(NotTaken::TooMany { bound: self.bounds.per_author });
         }
         self.try_on_top(view, block, &verified)?;
         self.arrivals += 1;
@@ -121,7 +140,7 @@ impl Mempool {
 
     /// Drops what a block included, and what has become impossible since.
     pub fn after_block(&mut self, view: &dyn View, block: Block<'_>, included: &BTreeSet<TxHash>) {
-        let old = std::mem::take(self);
+        let old = std::mem::replace(self, Self::new(self.bounds));
         self.arrivals = old.arrivals;
         let Self { order, mut waiting, .. } = old;
         for hash in order.into_values().filter(|hash| !included.contains(hash)) {

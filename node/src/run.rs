@@ -25,6 +25,9 @@ const HEIGHTS_PAST: u64 = 2;
 /// How long a restored validator listens before it believes that it has heard the highest tip.
 const LISTENING: Duration = Duration::from_secs(5);
 
+/// For this long after the genesis, a validator without a guard has just not begun yet.
+const JUST_BEGUN: Duration = Duration::from_secs(60);
+
 /// What the operator says at the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -99,19 +102,34 @@ async fn validate(
     };
     if let Some(key) = validator_key {
         let (mut guard, provenance) = Guard::open(&home.guard(), key.public())?;
-        if provenance == Provenance::Fresh && app.chain().last_block.is_some() {
-            tracing::warn!("the signing guard is missing although the chain has begun: treating it as restored");
-        }
-        let missing = provenance == Provenance::Fresh && app.chain().last_block.is_some();
-        if (provenance == Provenance::Restored || missing) && !options.accept_restored_guard {
-            follow_until_safe(&settings, app, neighbours, &mut stop).await?;
-        }
-        if provenance == Provenance::Restored || missing {
+        let in_doubt = match provenance {
+            Provenance::Intact => false,
+            Provenance::Restored => true,
+            Provenance::Fresh => app.chain().last_block.is_some() || has_begun(app, neighbours).await,
+        };
+        if in_doubt {
+            if !options.accept_restored_guard {
+                follow_until_safe(&settings, app, neighbours, &mut stop).await?;
+            }
+            if *stop.borrow() {
+                return Ok(());
+            }
             guard.accept()?;
         }
         settings.signer = Some((key, Arc::new(Mutex::new(guard))));
     }
     supervise(settings, app, &mut stop).await
+}
+
+/// Whether the chain has begun without this validator's files: it may have signed before they were
+/// lost. Right after the genesis nobody can have; later, the peers are asked.
+async fn has_begun(app: &App, neighbours: &Neighbours) -> bool {
+    let age = tendermint::Time::now().duration_since(app.genesis().time()).unwrap_or_default();
+    if age < JUST_BEGUN {
+        return false;
+    }
+    tokio::time::sleep(LISTENING).await;
+    neighbours.highest().is_some_and(|highest| highest > 0)
 }
 
 async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -133,7 +151,7 @@ async fn follow_until_safe(
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     tracing::error!(
-        "the signing guard was copied or restored: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard"
+        "the signing guard was copied, restored or lost: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard"
     );
     let mut engine = Engine::start(settings.clone(), Arc::clone(app)).await?;
     let mut heard: Option<(u64, tokio::time::Instant)> = None;

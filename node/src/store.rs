@@ -335,7 +335,8 @@ impl Store {
         Ok(batch.write()?)
     }
 
-    fn batch(&self) -> Batch<'_> {
+    /// Begins writes that become durable together.
+    pub fn batch(&self) -> Batch<'_> {
         Batch { store: self, batch: WriteBatch::default() }
     }
 
@@ -408,7 +409,11 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn write(self) -> Result<(), rocksdb::Error> {
+    /// Writes all of it, synced.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub fn write(self) -> Result<(), rocksdb::Error> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         self.store.db.write_opt(self.batch, &options)

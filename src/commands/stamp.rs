@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
     let (bodies, plan) = read(&arguments)?;
     let (signers, mut chain) = (arguments.signing.load()?, arguments.connection.open()?);
     let path = log_path(&arguments.signing, &chain);
-    // Two stamps at once would sign two anchors for one sequence, and that costs the bond.
+    // Two stamps at once would sign two anchors for one sequence, and that is evidence against the log.
     let _lock = file::lock(&path)?;
     let opened = now();
     let (mut log, record) = log(&mut chain, &signers, &path).await?;

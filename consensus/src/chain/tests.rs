@@ -459,7 +459,8 @@ proptest! {
             // A proposer is free to choose a later time; that is another block, and a valid one.
             let retimed = block.header.time != steps[1].block.header.time;
             let follows = steps[1].before.check(&block).is_ok();
-            prop_assert!(if retimed { block.header.hash() != steps[1].block.header.hash() } else { follows != changed });
+            let bound = if retimed { block.header.hash() != steps[1].block.header.hash() } else { follows != changed };
+            prop_assert!(bound);
         }
     }
 }

@@ -219,19 +219,29 @@ fn watch_events(mut events: RxEvent<Zynk>, wal: PathBuf, end: watch::Sender<Opti
 }
 
 fn spawn_driver<H: Host>(driver: Driver<H>, end: watch::Sender<Option<Arc<Stopped>>>) {
+    let ending = Ending(end);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let work = move || match runtime {
         Ok(runtime) => {
             if let Err(error) = runtime.block_on(driver.run()) {
-                finish(&end, error.into());
+                finish(&ending.0, error.into());
             }
         }
-        Err(error) => finish(&end, Stopped::Start(error.to_string())),
+        Err(error) => finish(&ending.0, Stopped::Start(error.to_string())),
     };
-    std::thread::Builder::new()
-        .name("consensus-driver".to_owned())
-        .spawn(work)
-        .map_or_else(|error| tracing::error!(%error, "no thread for the consensus driver"), drop);
+    if let Err(error) = std::thread::Builder::new().name("consensus-driver".to_owned()).spawn(work) {
+        tracing::error!(%error, "no thread for the consensus driver");
+    }
+}
+
+/// Ends the engine when the driver's thread ends, also by a panic: a node that no longer answers
+/// its engine must not look alive.
+struct Ending(watch::Sender<Option<Arc<Stopped>>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        finish(&self.0, Stopped::Ended);
+    }
 }
 
 /// The first reason stands.

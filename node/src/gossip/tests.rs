@@ -1,0 +1,200 @@
+//! Nodes in one process, over loopback.
+
+use libp2p::multiaddr::Protocol;
+use types::Encode as _;
+
+use super::*;
+use crate::testing::{Bench, RICH, key, transfer};
+
+/// Long enough for a transaction to be offered again; only a test that fails waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node's gossip that listens on a free port, and the address to dial it at.
+async fn listening(bench: &Bench, seed: u8, peers: Vec<Multiaddr>) -> (Gossip, Multiaddr) {
+    let network = Network { listen: "/ip4/127.0.0.1/tcp/0".parse().expect("an address"), peers };
+    let mut gossip = Gossip::start(&network, &key(seed), Arc::clone(&bench.app)).expect("a free port");
+    let address = loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = gossip.swarm.select_next_some().await {
+            break address.with(Protocol::P2p(*gossip.swarm.local_peer_id()));
+        }
+    };
+    (gossip, address)
+}
+
+/// The next transaction that enters a mempool.
+async fn next(arrivals: &mut broadcast::Receiver<Bytes>) -> Bytes {
+    tokio::time::timeout(PATIENCE, arrivals.recv()).await.expect("it arrives").expect("the application lives")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
+    let (one, two, three) = (Bench::new(), Bench::new(), Bench::new());
+    let mut arrivals = [two.app.arrivals(), three.app.arrivals()];
+    // It waits before there is anybody to offer it to, so it is offered again.
+    let early = one.transfer(0);
+    one.app.submit(early.clone()).expect("a transfer that can be paid");
+    let (first, first_address) = listening(&one, 21, Vec::new()).await;
+    let (second, second_address) = listening(&two, 22, vec![first_address]).await;
+    let (third, _) = listening(&three, 23, vec![second_address]).await;
+    let neighbours = third.neighbours();
+    let running = [first, second, third].map(|gossip| tokio::spawn(gossip.run()));
+    for arrivals in &mut arrivals {
+        assert_eq!(next(arrivals).await, early);
+    }
+    // Now everybody knows everybody.
+    let late = one.transfer(1);
+    one.app.submit(late.clone()).expect("a transfer that can be paid");
+    for arrivals in &mut arrivals {
+        assert_eq!(next(arrivals).await, late);
+    }
+    assert_eq!((two.app.waiting(), three.app.waiting(), neighbours.connected()), (2, 2, 1));
+    running.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_hostile_peer_sends_changes_anything() {
+    let (bench, honest) = (Bench::new(), Bench::new());
+    let mut arrivals = bench.app.arrivals();
+    let (gossip, address) = listening(&bench, 21, Vec::new()).await;
+    let neighbours = gossip.neighbours();
+    let victim = *gossip.swarm.local_peer_id();
+    let running = tokio::spawn(gossip.run());
+
+    // A peer like any other, but its messages may be longer than ours.
+    let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key(66).seed()).expect("a key");
+    let chain = bench.app.genesis().chain().clone();
+    let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
+    let mut hostile = libp2p::SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .expect("a transport")
+        .with_behaviour(|keypair| Ok(behaviour(&chain, keypair, 1 << 20)?))
+        .expect("a behaviour")
+        .build();
+    hostile.dial(address.clone()).expect("an address");
+    let subscribed = async {
+        let mut told = 0;
+        while told < 2 {
+            if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { peer_id, .. })) =
+                hostile.select_next_some().await
+            {
+                told += usize::from(peer_id == victim);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, subscribed).await.expect("the victim says what it listens to");
+    let stamped = |bytes: &[u8]| [&[0; 8], bytes].concat();
+    let mut forged = bench.transfer(0).to_vec();
+    *forged.last_mut().expect("a signature") ^= 1;
+    for (story, topic, data) in [
+        ("nothing", &transactions, Vec::new()),
+        ("half a stamp", &transactions, vec![0; 4]),
+        ("a stamp alone", &transactions, stamped(&[])),
+        ("noise", &transactions, stamped(&[7; 300])),
+        ("a forged signature", &transactions, stamped(&forged)),
+        ("a gap", &transactions, stamped(&bench.transfer(9))),
+        ("no height", &heights, Vec::new()),
+        ("half a height", &heights, vec![255; 8]),
+        ("too long a height", &heights, vec![255; 17]),
+        ("more than a message may carry", &transactions, stamped(&vec![1; MAX_MESSAGE])),
+        ("as much as it can", &heights, vec![255; 1 << 19]),
+    ] {
+        assert!(hostile.behaviour_mut().gossip.publish(topic.clone(), data).is_ok(), "{story}");
+    }
+    let hostile = tokio::spawn(async move {
+        loop {
+            hostile.select_next_some().await;
+        }
+    });
+
+    // Meanwhile an honest neighbour is heard.
+    let (other, _) = listening(&honest, 22, vec![address]).await;
+    let other = tokio::spawn(other.run());
+    let good = honest.transfer(0);
+    honest.app.submit(good.clone()).expect("a transfer that can be paid");
+    assert_eq!(next(&mut arrivals).await, good);
+    assert_eq!(bench.app.waiting(), 1);
+    assert!(neighbours.highest().is_none_or(|highest| highest == 0), "only the honest one told its height");
+    for task in [running, hostile, other] {
+        task.abort();
+    }
+}
+
+#[test]
+fn messages_are_judged_by_what_the_mempool_says() {
+    let bench = Bench::new();
+    let check = |story: &str, bytes: Bytes, offered_again: bool, expected: MessageAcceptance, waiting: usize| {
+        let verdict = judge(&bench.app, bytes, offered_again);
+        assert_eq!(format!("{verdict:?}"), format!("{expected:?}"), "{story}");
+        assert_eq!(bench.app.waiting(), waiting, "{story}");
+    };
+    let mut forged = bench.transfer(0).to_vec();
+    *forged.last_mut().expect("a signature") ^= 1;
+    let mut longer = bench.transfer(0).to_vec();
+    longer.push(0);
+    let mut terms = bench.terms(0);
+    terms.chain = "zynk-other-1".parse().expect("a chain id");
+    let elsewhere = terms.sign(&key(RICH), rpc::FeePayer::Author, transfer()).to_bytes();
+    check("nothing", Bytes::new(), false, MessageAcceptance::Reject, 0);
+    check("noise", vec![7; 300].into(), false, MessageAcceptance::Reject, 0);
+    check("too large", vec![1; ledger::transaction::MAX_BYTES + 1].into(), true, MessageAcceptance::Reject, 0);
+    check("a forged signature", forged.into(), false, MessageAcceptance::Reject, 0);
+    check("a byte too many", longer.into(), false, MessageAcceptance::Reject, 0);
+    check("another chain's", elsewhere.into(), false, MessageAcceptance::Ignore, 0);
+    check("a gap", bench.transfer(1), true, MessageAcceptance::Ignore, 0);
+    check("in order", bench.transfer(0), false, MessageAcceptance::Accept, 1);
+    check("known", bench.transfer(0), false, MessageAcceptance::Ignore, 1);
+    check("known, and offered again", bench.transfer(0), true, MessageAcceptance::Accept, 1);
+    bench.make(1);
+    check("included", bench.transfer(0), true, MessageAcceptance::Ignore, 0);
+}
+
+#[test]
+fn a_height_is_sixteen_bytes() {
+    let data = write_height(7, Duration::from_millis(9));
+    assert_eq!(data, [0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9]);
+    for (data, expected) in [(&data[..], Some(7)), (&data[..15], None), (&data[..8], None), (&[][..], None), (&[1; 17][..], None)] {
+        assert_eq!(read_height(data), expected, "{} bytes", data.len());
+    }
+}
+
+#[test]
+fn a_height_is_a_new_message_each_time_and_a_transaction_never() {
+    let chain = "zynk-test-1".parse().expect("a chain id");
+    let (transactions, heights) = (topic(&chain, "transactions").hash(), topic(&chain, "heights").hash());
+    let peer = |seed: u8| libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).expect("a key").public().to_peer_id();
+    let message = |seed: u8, number: u64, topic: &gossipsub::TopicHash, data: &[u8]| {
+        let message =
+            gossipsub::Message { source: Some(peer(seed)), data: data.to_vec(), sequence_number: Some(number), topic: topic.clone() };
+        name(&message, &heights)
+    };
+    let at = |millis: u64| write_height(7, Duration::from_millis(millis));
+    assert_eq!(message(1, 1, &transactions, b"one"), message(2, 9, &transactions, b"one"), "whoever offers it");
+    assert_ne!(message(1, 1, &transactions, b"one"), message(1, 1, &transactions, b"two"));
+    assert_ne!(message(1, 1, &heights, &at(1)), message(2, 1, &heights, &at(1)), "each tells its own");
+    assert_ne!(message(1, 1, &heights, &at(1)), message(1, 1, &heights, &at(2)), "each time anew");
+}
+
+#[test]
+fn a_transaction_passes_once_a_window() {
+    let mut passed = Passed::default();
+    let hash = |number: u8| Hash([number; 32]);
+    assert!(passed.turn(5));
+    passed.note(hash(1));
+    assert!(!passed.turn(5) && passed.now.contains(&hash(1)));
+    assert!(passed.turn(6) && !passed.now.contains(&hash(1)) && passed.before.contains(&hash(1)));
+    assert!(passed.turn(7) && !passed.before.contains(&hash(1)));
+    for number in 0..=PASSED as u64 {
+        passed.note(Hash::sha256(&[&number.to_be_bytes()]));
+    }
+    assert_eq!(passed.now.len(), PASSED, "bounded");
+}
+
+#[tokio::test]
+async fn what_nobody_could_take_is_offered_again() {
+    let bench = Bench::new();
+    let (mut gossip, _) = listening(&bench, 21, Vec::new()).await;
+    let bytes = bench.transfer(0);
+    gossip.offer_first(&bytes);
+    assert!(gossip.passed.now.is_empty(), "nobody was there");
+}

@@ -1,0 +1,179 @@
+//! A network under test: real processes on loopback, one network at a time in a test binary.
+
+#![allow(dead_code, reason = "each test binary compiles this and uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use devnet::{Network, Running, Settings};
+use genesis::{KeyFile, KeyKind};
+use ledger::{Body, Params};
+use rpc::{Chain, FeePayer, Included, Node};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tendermint::Time;
+use tendermint::block::CommitSig;
+use tokio::runtime::Runtime;
+use types::{Amount, Height, SigningKey, Text};
+
+/// What a network does in seconds on an idle machine may take this long on a busy one.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test.
+pub const ZYNK: &str = env!("CARGO_BIN_EXE_zynk");
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A network of four and somebody with money. Dropped, its processes are killed and its files gone.
+pub struct World {
+    pub running: Running,
+    pub runtime: Runtime,
+    faucet: SigningKey,
+    folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A chain quick enough for tests.
+pub fn quick() -> Params {
+    Params { block_interval_ms: 100, heartbeat_ms: 1_000, propose_timeout_ms: 500, ..Params::default() }
+}
+
+/// Four validators at rest.
+pub fn create(folder: &Path) -> Network {
+    let settings = Settings { chain: "zynk-test".parse().expect("a chain id"), validators: 4, first_port: 0, params: quick() };
+    Network::create(folder, &settings, Time::now()).expect("a network")
+}
+
+/// Asks until the answer is some.
+pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl World {
+    /// Four validators that run and have a block.
+    pub fn start() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = TempDir::new().expect("a folder");
+        let network = create(&folder.path().join("network"));
+        let running = network.start(Path::new(ZYNK)).expect("it starts");
+        let faucet = KeyFile::load(&network.faucet(), KeyKind::Account).expect("a key").key().clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let mut world = Self { running, runtime, faucet, folder, _turn: turn };
+        for place in 0..4 {
+            world.wait_for(place, 1);
+        }
+        world
+    }
+
+    /// A place for files outside the network.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn home(&self, place: usize) -> PathBuf {
+        self.running.network().home_folder(place)
+    }
+
+    pub fn url(&self, place: usize) -> String {
+        self.running.network().url(place)
+    }
+
+    pub fn node(&self, place: usize) -> Node {
+        Node::new(&self.url(place)).expect("a URL")
+    }
+
+    pub fn height(&self, place: usize) -> u64 {
+        self.runtime.block_on(self.running.height(place)).expect("it answers")
+    }
+
+    pub fn wait_for(&mut self, place: usize, height: u64) -> u64 {
+        self.runtime.block_on(self.running.wait_for(place, height, PATIENCE)).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// One transfer through a validator, final when this returns.
+    pub fn transfer(&self, place: usize) -> Result<Included, rpc::Error> {
+        let trust = self.running.network().load_genesis().expect("a genesis").trust();
+        let mut chain = Chain::connect(&self.url(place), trust).expect("a URL");
+        let body = Body::Transfer { to: self.faucet.public().address(), amount: Amount(1), memo: Text::default() };
+        self.runtime.block_on(chain.submit(&self.faucet, FeePayer::Author, body))
+    }
+
+    /// Everything that a validator has said.
+    pub fn log(&self, place: usize) -> String {
+        std::fs::read_to_string(self.home(place).join("node.log")).unwrap_or_default()
+    }
+
+    pub fn revive(&mut self, place: usize, environment: &[(&str, &str)]) {
+        self.running.revive(place, environment).expect("it starts");
+    }
+
+    pub fn kill(&mut self, place: usize) {
+        self.running.kill(place).expect("it ran");
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self, place: usize) {
+        let child = &mut self.running.validator(place).expect("it runs").child;
+        let pid = Pid::from_raw(child.id().try_into().expect("a process id")).expect("not 0");
+        kill_process(pid, Signal::TERM).expect("it is there");
+        let status = until("a clean stop after SIGTERM", Duration::from_secs(20), || child.try_wait().expect("our child"));
+        assert!(status.success(), "validator {place} stopped with {status}");
+        self.running.fallen();
+    }
+
+    /// Waits until a validator's process has ended by itself; gives its last words.
+    pub fn wait_for_fall(&mut self, place: usize) -> String {
+        until("the end of a process", PATIENCE, || self.running.fallen().into_iter().find(|(fallen, _)| *fallen == place)).1
+    }
+
+    /// Asserts that all four have the same block and the same state hash at a height.
+    pub fn assert_agreed(&mut self, height: u64) {
+        let seen: Vec<_> = (0..4)
+            .map(|place| {
+                self.wait_for(place, height);
+                let node = self.node(place);
+                let header = self.runtime.block_on(node.commit(Some(Height(height)))).expect("a commit").header;
+                (header.hash(), header.app_hash)
+            })
+            .collect();
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "height {height}: {seen:?}");
+    }
+
+    /// The heights in a range whose commit holds the signature of a validator, as another saw it.
+    pub fn signed(&self, place: usize, as_seen_by: usize, heights: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+        let key = KeyFile::load(&self.running.network().home(place).validator_key(), KeyKind::Validator).expect("a key");
+        let address = tendermint::account::Id::from(key.public().address());
+        let node = self.node(as_seen_by);
+        let signs = |height: &u64| {
+            let commit = self.runtime.block_on(node.commit(Some(Height(*height)))).expect("a commit").commit;
+            let by = |entry: &CommitSig| matches!(entry, CommitSig::BlockIdFlagCommit { validator_address, .. } if *validator_address == address);
+            commit.signatures.iter().any(by)
+        };
+        heights.filter(signs).collect()
+    }
+
+    /// Waits until a commit above `height` holds the signature of a validator; gives its height.
+    pub fn wait_for_signature(&self, place: usize, as_seen_by: usize, height: u64) -> u64 {
+        let mut from = height + 1;
+        until("a signature in a commit", PATIENCE, || {
+            let tip = self.height(as_seen_by);
+            let found = (from <= tip).then(|| self.signed(place, as_seen_by, from..=tip)).unwrap_or_default();
+            // The commit of the tip may still gain signatures.
+            from = from.max(tip);
+            found.first().copied()
+        })
+    }
+
+    /// The end of a test: stops everybody and shows the logs of a test that has failed.
+    pub fn last_words(&self) -> String {
+        (0..4).map(|place| format!("validator {place}:\n{}\n", self.running.last_words(place))).collect()
+    }
+}
