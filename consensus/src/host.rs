@@ -86,6 +86,9 @@ pub trait Host: Application {
     /// How fast the chain goes.
     fn pace(&self) -> Pace;
 
+    /// The highest height that a peer has told of; its word only.
+    fn peers_tip(&self) -> u64;
+
     /// Rung when a transaction arrives.
     fn bell(&self) -> Arc<Notify>;
 }

@@ -26,6 +26,9 @@ pub struct Waiting {
     pub work: bool,
     /// A peer has begun the next height.
     pub others_began: bool,
+    /// The last block came from a peer that is further on, and peers tell of more: this node is
+    /// catching up.
+    pub behind: bool,
     /// Since the last block was committed.
     pub idle_for: Duration,
 }
@@ -34,7 +37,7 @@ impl Waiting {
     /// How long the next height still waits; `None` to begin now.
     #[must_use]
     pub fn delay(&self, pace: &Pace) -> Option<Duration> {
-        if self.unproven_change || self.work || self.others_began {
+        if self.unproven_change || self.work || self.others_began || self.behind {
             return None;
         }
         pace.heartbeat.checked_sub(self.idle_for).filter(|left| !left.is_zero())
@@ -48,7 +51,7 @@ mod tests {
 
     const PACE: Pace =
         Pace { interval: Duration::from_millis(500), heartbeat: Duration::from_secs(10), propose_timeout: Duration::from_secs(1) };
-    const IDLE: Waiting = Waiting { unproven_change: false, work: false, others_began: false, idle_for: Duration::from_secs(3) };
+    const IDLE: Waiting = Waiting { unproven_change: false, work: false, others_began: false, behind: false, idle_for: Duration::from_secs(3) };
 
     #[test]
     fn a_height_begins_when_there_is_a_reason() {
@@ -57,6 +60,7 @@ mod tests {
             ("a transaction waits", Waiting { work: true, ..IDLE }, None),
             ("the last change is not provable yet", Waiting { unproven_change: true, ..IDLE }, None),
             ("a peer has begun", Waiting { others_began: true, ..IDLE }, None),
+            ("this node is catching up", Waiting { behind: true, ..IDLE }, None),
             ("the heartbeat is due", Waiting { idle_for: Duration::from_secs(10), ..IDLE }, None),
             ("the heartbeat is overdue", Waiting { idle_for: Duration::from_secs(11), ..IDLE }, None),
         ];

@@ -1,6 +1,7 @@
 //! The application: the ledger over the store, as an engine drives it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,7 @@ pub struct App {
     finalized: Mutex<Option<Finalized>>,
     pace: RwLock<Pace>,
     committed_at: Mutex<Instant>,
+    peers_tip: AtomicU64,
     bell: Arc<Notify>,
     blocks: broadcast::Sender<Committed>,
     arrivals: broadcast::Sender<Bytes>,
@@ -77,6 +79,7 @@ impl App {
             finalized: Mutex::default(),
             pace: RwLock::new(pace),
             committed_at: Mutex::new(Instant::now()),
+            peers_tip: AtomicU64::new(0),
             bell: Arc::new(Notify::new()),
             blocks: broadcast::channel(256).0,
             arrivals: broadcast::channel(4096).0,
@@ -127,6 +130,11 @@ impl App {
     #[must_use]
     pub fn arrivals(&self) -> broadcast::Receiver<Bytes> {
         self.arrivals.subscribe()
+    }
+
+    /// Hears of a peer's height.
+    pub fn hear(&self, height: u64) {
+        self.peers_tip.fetch_max(height, Ordering::Relaxed);
     }
 
     /// Takes a transaction into the mempool. Blocks for the time of a signature check.
@@ -353,6 +361,10 @@ impl Host for App {
 
     fn pace(&self) -> Pace {
         *self.pace.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peers_tip(&self) -> u64 {
+        self.peers_tip.load(Ordering::Relaxed)
     }
 
     fn bell(&self) -> Arc<Notify> {

@@ -199,6 +199,7 @@ impl Gossip {
             let height = read_height(&message.data);
             if let (Some(height), Some(source)) = (height, message.source) {
                 self.neighbours.tell(source, height);
+                self.app.hear(height);
             }
             let acceptance = if height.is_some() { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
             return self.report(Checked { id, from, acceptance });

@@ -21,4 +21,4 @@ pub mod tree;
 
 pub use app::App;
 pub use config::Config;
-pub use run::{Options, run};
+pub use run::{Ended, Options, run};

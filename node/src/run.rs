@@ -36,17 +36,27 @@ pub struct Options {
     pub accept_restored_guard: bool,
 }
 
+/// How a node's run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It has followed until it may sign again, and is to be started anew as a validator: an engine
+    /// that began as a follower stays one.
+    Again,
+}
+
 /// Runs the node whose home is `folder` until `stop` turns true.
 ///
 /// # Errors
 /// Whatever keeps it from starting or going on, in words for its operator.
-pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
     let home = Home::new(folder);
     let config = Config::load(&home.config())?;
-    let genesis = Arc::new(Genesis::load(&home.genesis())?);
-    let node_key = KeyFile::load(&home.node_key(), KeyKind::Node)?.key().clone();
-    let validator_key =
-        if home.validator_key().exists() { Some(KeyFile::load(&home.validator_key(), KeyKind::Validator)?.key().clone()) } else { None };
+    let path = home.genesis();
+    let genesis = Arc::new(Genesis::load(&path).with_context(|| format!("cannot take the genesis from {}", path.display()))?);
+    let node_key = load_key(&home.node_key(), KeyKind::Node)?;
+    let validator_key = if home.validator_key().exists() { Some(load_key(&home.validator_key(), KeyKind::Validator)?) } else { None };
     std::fs::create_dir_all(home.data()).with_context(|| format!("cannot make {}", home.data().display()))?;
 
     // The database opens before the engine starts: opening it may take long, and the engine's
@@ -71,13 +81,20 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
     let watching = tokio::spawn(watch_age(Arc::clone(&app)));
     let result = tokio::select! {
         result = validate(&home, &config, &app, node_key, validator_key, options, &neighbours, stop.clone()) => result,
-        _ = stop.wait_for(|stop| *stop) => Ok(()),
-        served = serving => served.map_err(anyhow::Error::from).and_then(|served| served.context("the RPC server ended")),
+        _ = stop.wait_for(|stop| *stop) => Ok(Ended::Stopped),
+        served = serving => {
+            served.map_err(anyhow::Error::from).and_then(|served| served.context("the RPC server ended")).map(|()| Ended::Stopped)
+        }
     };
     gossiping.abort();
     watching.abort();
     tracing::info!("stopped");
     result
+}
+
+fn load_key(path: &Path, kind: KeyKind) -> anyhow::Result<SigningKey> {
+    let file = KeyFile::load(path, kind).with_context(|| format!("cannot take the {kind} key from {}", path.display()))?;
+    Ok(file.key().clone())
 }
 
 /// Runs the engine: as a validator, or as a follower while the validator must not sign.
@@ -91,7 +108,7 @@ async fn validate(
     options: Options,
     neighbours: &Neighbours,
     mut stop: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     let mut settings = malachite::Config {
         moniker: config.moniker.clone(),
         listen: config.consensus.listen.clone(),
@@ -107,13 +124,15 @@ async fn validate(
             Provenance::Restored => true,
             Provenance::Fresh => app.chain().last_block.is_some() || has_begun(app, neighbours).await,
         };
-        if in_doubt {
-            if !options.accept_restored_guard {
-                follow_until_safe(&settings, app, neighbours, &mut stop).await?;
-            }
+        if in_doubt && !options.accept_restored_guard {
+            follow_until_safe(&settings, app, neighbours, &mut stop).await?;
             if *stop.borrow() {
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
+            guard.accept()?;
+            return Ok(Ended::Again);
+        }
+        if in_doubt {
             guard.accept()?;
         }
         settings.signer = Some((key, Arc::new(Mutex::new(guard))));
@@ -132,14 +151,14 @@ async fn has_begun(app: &App, neighbours: &Neighbours) -> bool {
     neighbours.highest().is_some_and(|highest| highest > 0)
 }
 
-async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch::Receiver<bool>) -> anyhow::Result<Ended> {
     let mut engine = Engine::start(settings, Arc::clone(app)).await?;
     tokio::select! {
         reason = engine.ended() => anyhow::bail!("{reason}"),
         _ = stop.wait_for(|stop| *stop) => {}
     }
     engine.stop().await;
-    Ok(())
+    Ok(Ended::Stopped)
 }
 
 /// Follows without signing until the chain is past every height at which this validator may have

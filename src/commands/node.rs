@@ -1,6 +1,8 @@
 //! `zynk node`: run a validator or full node.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::Args;
 use serde_json::json;
@@ -35,7 +37,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
         let _ = stop.send(true);
     });
     let options = node::Options { accept_restored_guard: arguments.accept_restored_guard };
-    node::run(&arguments.home, options, stopped).await.map_err(Failure::Run)?;
+    if node::run(&arguments.home, options, stopped).await.map_err(Failure::Run)? == node::Ended::Again {
+        // The same command in the same process, from the beginning: it returns only when it fails.
+        let program = std::env::current_exe().map_err(Failure::Runtime)?;
+        return Err(Failure::Runtime(Command::new(program).args(std::env::args_os().skip(1)).exec()));
+    }
     Ok(Report::new("the node has stopped", json!({"stopped": true})))
 }
 

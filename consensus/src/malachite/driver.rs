@@ -36,6 +36,10 @@ const SYNC_BYTES: usize = 6 * 1024 * 1024;
 /// How long the first height waits for peers after a start.
 const PEER_WAIT: Duration = Duration::from_secs(5);
 
+/// How often a waiting height is reconsidered where nothing else wakes it: peers tell their heights
+/// about once a second.
+const RECONSIDER: Duration = Duration::from_millis(500);
+
 /// A height needs far fewer rounds than this to decide.
 const MAX_ROUND: u32 = 10_000;
 
@@ -82,6 +86,8 @@ pub struct Driver<H> {
     early: Vec<Assembled>,
     waiting: Option<Reply<Next<Zynk>>>,
     unproven_change: bool,
+    /// The last block that a peer handed over as decided.
+    synced: Option<BlockHash>,
     committed_at: Instant,
     streams: u64,
 }
@@ -110,6 +116,7 @@ impl<H: Host> Driver<H> {
             early: Vec::new(),
             waiting: None,
             unproven_change: true,
+            synced: None,
             committed_at: Instant::now(),
             streams: 0,
         }
@@ -131,7 +138,7 @@ impl<H: Host> Driver<H> {
             tokio::select! {
                 message = self.channels.consensus.recv() => self.answer(message.ok_or(DriverError::EngineGone)?)?,
                 () = rung => {}
-                () = tokio::time::sleep(delay.min(Duration::from_secs(3600))) => {}
+                () = tokio::time::sleep(delay.min(RECONSIDER)) => {}
             }
         }
     }
@@ -224,9 +231,16 @@ impl<H: Host> Driver<H> {
             unproven_change: self.unproven_change,
             work: !self.host.is_idle(),
             others_began: self.proposed.iter().any(|proposed| proposed.height.value() == next),
+            behind: self.was_synced() && self.host.peers_tip() >= next,
             idle_for: self.committed_at.elapsed(),
         };
         waiting.delay(&self.host.pace())
+    }
+
+    /// Whether the last block was decided without this node.
+    fn was_synced(&self) -> bool {
+        let last = self.state.last_block.map(|(_, id)| id.hash);
+        last.is_some() && self.synced.map(|synced| tendermint::Hash::Sha256(synced.0.0)) == last
     }
 
     fn begin(&mut self) {
@@ -505,6 +519,7 @@ impl<H: Host> Driver<H> {
             valid: self.accepted(&block),
             body,
         };
+        self.synced = Some(BlockHash(Hash(proposed.hash)));
         self.keep(proposed.clone())?;
         Ok(SyncedValueOutcome::Verdict(proposed_value(&proposed)))
     }
