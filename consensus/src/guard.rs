@@ -7,16 +7,17 @@
 //! slot, is refused.
 //!
 //! A file restored from a backup is older than the truth and cannot know it. The file names the
-//! inode that it was written to, so a copy is noticed ([`Provenance::Restored`]); such a validator
+//! inode that it was written to and when that was born, so a copy is noticed ([`Provenance::Restored`]); such a validator
 //! must not sign until the chain has passed every height that it may have signed before.
 //!
 //! File: a header of 96 bytes, then records of 53 (`docs/spec/files.md`).
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use types::{Hash, Height, PublicKey};
 
@@ -106,6 +107,24 @@ pub enum GuardError {
     },
 }
 
+/// Where a file was written. A copy has another inode or, where the number was used again, another
+/// time of birth, which nobody can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    inode: u64,
+    device: u64,
+    /// Since 1970, in nanoseconds; 0 on file systems that do not know it.
+    born_ns: u64,
+}
+
+impl Place {
+    fn of(metadata: &Metadata) -> Self {
+        let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let born_ns = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(0);
+        Self { inode: metadata.ino(), device: metadata.dev(), born_ns }
+    }
+}
+
 /// The guard of one validator key.
 #[derive(Debug)]
 pub struct Guard {
@@ -137,7 +156,7 @@ impl Guard {
         };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
-        let here = file.metadata().map(|metadata| (metadata.ino(), metadata.dev())).map_err(io)?;
+        let here = file.metadata().map(|metadata| Place::of(&metadata)).map_err(io)?;
         let (found, written) = parse_header(&bytes).ok_or_else(|| GuardError::Damaged { path: path.to_owned(), at: 0 })?;
         if found != key {
             return Err(GuardError::Foreign { path: path.to_owned(), found, expected: key });
@@ -225,7 +244,7 @@ fn write_new(path: &Path, key: PublicKey, height: Height, signed: &BTreeMap<(u32
     let _ = std::fs::remove_file(&beside);
     let mut file = OpenOptions::new().create_new(true).read(true).append(true).mode(0o600).open(&beside)?;
     let metadata = file.metadata()?;
-    let mut bytes = header(key, (metadata.ino(), metadata.dev())).to_vec();
+    let mut bytes = header(key, Place::of(&metadata)).to_vec();
     // The height is kept even where nothing was signed at it yet.
     if signed.is_empty() && height > Height(0) {
         bytes.extend(record(height, 0, Step::Proposal, &Hash::ZERO));
@@ -242,21 +261,23 @@ fn write_new(path: &Path, key: PublicKey, height: Height, signed: &BTreeMap<(u32
     Ok((file, bytes.len() as u64))
 }
 
-fn header(key: PublicKey, (inode, device): (u64, u64)) -> [u8; HEADER] {
+fn header(key: PublicKey, Place { inode, device, born_ns }: Place) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..8].copy_from_slice(MAGIC);
     header[8..40].copy_from_slice(&key.0);
     header[40..48].copy_from_slice(&inode.to_be_bytes());
     header[48..56].copy_from_slice(&device.to_be_bytes());
+    header[56..64].copy_from_slice(&born_ns.to_be_bytes());
     let check = blake3::hash(&header[..64]);
     header[64..].copy_from_slice(check.as_bytes());
     header
 }
 
-fn parse_header(bytes: &[u8]) -> Option<(PublicKey, (u64, u64))> {
+fn parse_header(bytes: &[u8]) -> Option<(PublicKey, Place)> {
     let found = bytes.get(..HEADER)?;
     let key = PublicKey(found[8..40].try_into().ok()?);
-    let place = (u64::from_be_bytes(found[40..48].try_into().ok()?), u64::from_be_bytes(found[48..56].try_into().ok()?));
+    let number = |at: usize| found[at..at + 8].try_into().map(u64::from_be_bytes).ok();
+    let place = Place { inode: number(40)?, device: number(48)?, born_ns: number(56)? };
     (found == header(key, place)).then_some((key, place))
 }
 

@@ -51,7 +51,8 @@ mod tests {
 
     const PACE: Pace =
         Pace { interval: Duration::from_millis(500), heartbeat: Duration::from_secs(10), propose_timeout: Duration::from_secs(1) };
-    const IDLE: Waiting = Waiting { unproven_change: false, work: false, others_began: false, behind: false, idle_for: Duration::from_secs(3) };
+    const IDLE: Waiting =
+        Waiting { unproven_change: false, work: false, others_began: false, behind: false, idle_for: Duration::from_secs(3) };
 
     #[test]
     fn a_height_begins_when_there_is_a_reason() {

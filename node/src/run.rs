@@ -25,6 +25,9 @@ const HEIGHTS_PAST: u64 = 2;
 /// How long a restored validator listens before it believes that it has heard the highest tip.
 const LISTENING: Duration = Duration::from_secs(5);
 
+/// How often a follower looks at the chain.
+const GLANCE: Duration = Duration::from_millis(200);
+
 /// For this long after the genesis, a validator without a guard has just not begun yet.
 const JUST_BEGUN: Duration = Duration::from_secs(60);
 
@@ -64,8 +67,7 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
     let (database, of) = (home.database(), Arc::clone(&genesis));
     let app = tokio::task::spawn_blocking(move || App::open(Store::open(&database, of.hash())?, of)).await??;
     let app = Arc::new(app);
-    let tip = app.chain().last_block.map_or(0, |(height, _)| height.value());
-    tracing::info!(chain = %genesis.chain(), height = tip, moniker = config.moniker, "starting");
+    tracing::info!(chain = %genesis.chain(), height = tip(&app), moniker = config.moniker, "starting");
 
     let listener = TcpListener::bind(config.rpc.listen).await.with_context(|| format!("cannot listen on {}", config.rpc.listen))?;
     let gossip = Gossip::start(&config.gossip, &node_key, Arc::clone(&app))?;
@@ -125,12 +127,19 @@ async fn validate(
             Provenance::Fresh => app.chain().last_block.is_some() || has_begun(app, neighbours).await,
         };
         if in_doubt && !options.accept_restored_guard {
-            follow_until_safe(&settings, app, neighbours, &mut stop).await?;
-            if *stop.borrow() {
-                return Ok(Ended::Stopped);
+            let why = "the signing guard was copied, restored or lost: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard";
+            let followed = follow(&settings, app, why, past_all_heard(app, neighbours), &mut stop).await?;
+            if followed == Ended::Again {
+                guard.accept()?;
             }
-            guard.accept()?;
-            return Ok(Ended::Again);
+            return Ok(followed);
+        }
+        // The engine's log of a height that it has signed in is gone, so it cannot know what it signed:
+        // the guard would refuse whatever differs, and the engine stops at the first refusal.
+        let signed = guard.height().0;
+        if !home.wal().exists() && signed > tip(app) {
+            let why = "the consensus log of the height that this validator signed last is gone: it follows without signing until the chain has passed that height";
+            return follow(&settings, app, why, past(app, signed), &mut stop).await;
         }
         if in_doubt {
             guard.accept()?;
@@ -161,43 +170,48 @@ async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch
     Ok(Ended::Stopped)
 }
 
-/// Follows without signing until the chain is past every height at which this validator may have
-/// signed before its files were restored.
-async fn follow_until_safe(
+/// Follows without signing until `safe`; the node is then to be started anew.
+async fn follow(
     settings: &malachite::Config,
     app: &Arc<App>,
-    neighbours: &Neighbours,
+    why: &str,
+    safe: impl Future<Output = u64>,
     stop: &mut watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    tracing::error!(
-        "the signing guard was copied, restored or lost: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard"
-    );
+) -> anyhow::Result<Ended> {
+    tracing::error!("{why}");
     let mut engine = Engine::start(settings.clone(), Arc::clone(app)).await?;
-    let mut heard: Option<(u64, tokio::time::Instant)> = None;
-    let safe = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let Some(highest) = neighbours.highest() else {
-                continue;
-            };
-            let (target, since) = *heard.get_or_insert((highest, tokio::time::Instant::now()));
-            if since.elapsed() < LISTENING {
-                heard = Some((target.max(highest), since));
-                continue;
-            }
-            let tip = app.chain().last_block.map_or(0, |(height, _)| height.value());
-            if tip >= target + HEIGHTS_PAST {
-                return tip;
-            }
+    let ended = tokio::select! {
+        height = safe => {
+            tracing::warn!(height, "past every height that may have been signed before: signing again");
+            Ended::Again
         }
-    };
-    tokio::select! {
-        tip = safe => tracing::warn!(height = tip, "past every height that may have been signed before: signing again"),
         reason = engine.ended() => anyhow::bail!("{reason}"),
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
+        _ = stop.wait_for(|stop| *stop) => Ended::Stopped,
+    };
     engine.stop().await;
-    Ok(())
+    Ok(ended)
+}
+
+/// Waits until the chain is past every height at which this validator may have signed, going by the
+/// highest that its peers tell of.
+async fn past_all_heard(app: &App, neighbours: &Neighbours) -> u64 {
+    while neighbours.highest().is_none() {
+        tokio::time::sleep(GLANCE).await;
+    }
+    tokio::time::sleep(LISTENING).await;
+    past(app, neighbours.highest().unwrap_or(0) + HEIGHTS_PAST).await
+}
+
+/// Waits until the chain has reached `height`.
+async fn past(app: &App, height: u64) -> u64 {
+    while tip(app) < height {
+        tokio::time::sleep(GLANCE).await;
+    }
+    tip(app)
+}
+
+fn tip(app: &App) -> u64 {
+    app.chain().last_block.map_or(0, |(height, _)| height.value())
 }
 
 /// Says so in the log while the last block is too old.

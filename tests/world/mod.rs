@@ -18,35 +18,35 @@ use tokio::runtime::Runtime;
 use types::{Amount, Height, SigningKey, Text};
 
 /// What a network does in seconds on an idle machine may take this long on a busy one.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test.
-pub const ZYNK: &str = env!("CARGO_BIN_EXE_zynk");
+pub(crate) const ZYNK: &str = env!("CARGO_BIN_EXE_zynk");
 
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A network of four and somebody with money. Dropped, its processes are killed and its files gone.
-pub struct World {
-    pub running: Running,
-    pub runtime: Runtime,
+pub(crate) struct World {
+    pub(crate) running: Running,
+    pub(crate) runtime: Runtime,
     faucet: SigningKey,
     folder: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
 /// A chain quick enough for tests.
-pub fn quick() -> Params {
+pub(crate) fn quick() -> Params {
     Params { block_interval_ms: 100, heartbeat_ms: 1_000, propose_timeout_ms: 500, ..Params::default() }
 }
 
 /// Four validators at rest.
-pub fn create(folder: &Path) -> Network {
+pub(crate) fn create(folder: &Path) -> Network {
     let settings = Settings { chain: "zynk-test".parse().expect("a chain id"), validators: 4, first_port: 0, params: quick() };
     Network::create(folder, &settings, Time::now()).expect("a network")
 }
 
 /// Asks until the answer is some.
-pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
@@ -59,7 +59,7 @@ pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<
 
 impl World {
     /// Four validators that run and have a block.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a folder");
         let network = create(&folder.path().join("network"));
@@ -74,32 +74,32 @@ impl World {
     }
 
     /// A place for files outside the network.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn home(&self, place: usize) -> PathBuf {
+    pub(crate) fn home(&self, place: usize) -> PathBuf {
         self.running.network().home_folder(place)
     }
 
-    pub fn url(&self, place: usize) -> String {
+    pub(crate) fn url(&self, place: usize) -> String {
         self.running.network().url(place)
     }
 
-    pub fn node(&self, place: usize) -> Node {
+    pub(crate) fn node(&self, place: usize) -> Node {
         Node::new(&self.url(place)).expect("a URL")
     }
 
-    pub fn height(&self, place: usize) -> u64 {
+    pub(crate) fn height(&self, place: usize) -> u64 {
         self.runtime.block_on(self.running.height(place)).expect("it answers")
     }
 
-    pub fn wait_for(&mut self, place: usize, height: u64) -> u64 {
+    pub(crate) fn wait_for(&mut self, place: usize, height: u64) -> u64 {
         self.runtime.block_on(self.running.wait_for(place, height, PATIENCE)).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// One transfer through a validator, final when this returns.
-    pub fn transfer(&self, place: usize) -> Result<Included, rpc::Error> {
+    pub(crate) fn transfer(&self, place: usize) -> Result<Included, rpc::Error> {
         let trust = self.running.network().load_genesis().expect("a genesis").trust();
         let mut chain = Chain::connect(&self.url(place), trust).expect("a URL");
         let body = Body::Transfer { to: self.faucet.public().address(), amount: Amount(1), memo: Text::default() };
@@ -107,20 +107,20 @@ impl World {
     }
 
     /// Everything that a validator has said.
-    pub fn log(&self, place: usize) -> String {
+    pub(crate) fn log(&self, place: usize) -> String {
         std::fs::read_to_string(self.home(place).join("node.log")).unwrap_or_default()
     }
 
-    pub fn revive(&mut self, place: usize, environment: &[(&str, &str)]) {
+    pub(crate) fn revive(&mut self, place: usize, environment: &[(&str, &str)]) {
         self.running.revive(place, environment).expect("it starts");
     }
 
-    pub fn kill(&mut self, place: usize) {
+    pub(crate) fn kill(&mut self, place: usize) {
         self.running.kill(place).expect("it ran");
     }
 
     /// SIGTERM, and waits for the end.
-    pub fn stop(&mut self, place: usize) {
+    pub(crate) fn stop(&mut self, place: usize) {
         let child = &mut self.running.validator(place).expect("it runs").child;
         let pid = Pid::from_raw(child.id().try_into().expect("a process id")).expect("not 0");
         kill_process(pid, Signal::TERM).expect("it is there");
@@ -130,12 +130,12 @@ impl World {
     }
 
     /// Waits until a validator's process has ended by itself; gives its last words.
-    pub fn wait_for_fall(&mut self, place: usize) -> String {
+    pub(crate) fn wait_for_fall(&mut self, place: usize) -> String {
         until("the end of a process", PATIENCE, || self.running.fallen().into_iter().find(|(fallen, _)| *fallen == place)).1
     }
 
     /// Asserts that all four have the same block and the same state hash at a height.
-    pub fn assert_agreed(&mut self, height: u64) {
+    pub(crate) fn assert_agreed(&mut self, height: u64) {
         let seen: Vec<_> = (0..4)
             .map(|place| {
                 self.wait_for(place, height);
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// The heights in a range whose commit holds the signature of a validator, as another saw it.
-    pub fn signed(&self, place: usize, as_seen_by: usize, heights: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    pub(crate) fn signed(&self, place: usize, as_seen_by: usize, heights: std::ops::RangeInclusive<u64>) -> Vec<u64> {
         let key = KeyFile::load(&self.running.network().home(place).validator_key(), KeyKind::Validator).expect("a key");
         let address = tendermint::account::Id::from(key.public().address());
         let node = self.node(as_seen_by);
@@ -161,19 +161,19 @@ impl World {
     }
 
     /// Waits until a commit above `height` holds the signature of a validator; gives its height.
-    pub fn wait_for_signature(&self, place: usize, as_seen_by: usize, height: u64) -> u64 {
+    pub(crate) fn wait_for_signature(&self, place: usize, as_seen_by: usize, height: u64) -> u64 {
         let mut from = height + 1;
         until("a signature in a commit", PATIENCE, || {
             let tip = self.height(as_seen_by);
-            let found = (from <= tip).then(|| self.signed(place, as_seen_by, from..=tip)).unwrap_or_default();
+            let found = if from <= tip { self.signed(place, as_seen_by, from..=tip) } else { Vec::new() };
             // The commit of the tip may still gain signatures.
             from = from.max(tip);
             found.first().copied()
         })
     }
 
-    /// The end of a test: stops everybody and shows the logs of a test that has failed.
-    pub fn last_words(&self) -> String {
+    /// The last lines of every log, for a test that fails.
+    pub(crate) fn last_words(&self) -> String {
         (0..4).map(|place| format!("validator {place}:\n{}\n", self.running.last_words(place))).collect()
     }
 }
