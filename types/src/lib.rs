@@ -4,7 +4,7 @@
 //! Blocks, headers, votes and commits are not here: they are the `tendermint` crate's types.
 //! This crate knows no rule of the product, touches no disk, socket, clock or dice.
 //!
-//! Start with [`codec`], the one way in which bytes are written and read; then [`hash`] and
+//! Start with [`mod@codec`], the one way in which bytes are written and read; then [`hash`] and
 //! [`key`]. `docs/spec/encoding.md` is the format's page.
 
 pub mod chain;
