@@ -58,7 +58,7 @@ impl Neighbours {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// How many peers have told their height, and the highest told.
+    /// The highest height told so far; none while no connected peer has told one.
     #[must_use]
     pub fn highest(&self) -> Option<u64> {
         let told = self.heights.lock().unwrap_or_else(PoisonError::into_inner).len();
