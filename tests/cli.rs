@@ -4,16 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use audit::bundle::{Item, LogProof};
-use audit::log::{Frontier, HEAD_KEY};
-use audit::{Anchor, Batch, Body, Bundle, CommitmentPart, EnvelopePart, LeafOpening, LogId, Opening, SignedAnchor};
+use audit::log::HEAD_KEY;
+use audit::{Body, Bundle, LogId, SignedAnchor};
 use genesis::{Builder, peer};
 use ledger::genesis::GenesisValidator;
 use light::testing::{Chain, State, key, validators};
 use light::{Sealed, Validators};
 use serde_json::Value;
 use tempfile::TempDir;
-use types::{Amount, Encode as _, Hash, Millis};
+use types::{Amount, Encode as _, Hash};
 
 /// What a command said and how it ended.
 struct Said {
@@ -76,30 +75,18 @@ fn genesis(chain: &Chain) -> String {
 /// The proof of `file`.
 fn bundle(chain: &Chain, set: &Validators) -> Bundle {
     let body = Body::File { content: Hash(*blake3::hash(b"content").as_bytes()), size: 7, name: "file".try_into().ok() };
-    let opening =
-        LeafOpening { commitment: CommitmentPart::Opened(Opening { salt: [6; 32], body }), envelope: EnvelopePart::Hidden(Hash([7; 32])) };
-    let batch = Batch::seal(vec![opening.leaf()], || Hash::ZERO).expect("one leaf");
-    let anchor = Anchor {
-        version: audit::anchor::VERSION,
-        chain: chain.id().clone(),
-        log: LogId::derive(chain.id(), &key(9).public().address(), 0),
-        sequence: 1,
-        previous: Hash::ZERO,
-        root: batch.root(),
-        count: batch.count(),
-        opened: Millis(1),
-        closed: Millis(2),
-    };
-    let anchor = SignedAnchor::sign(anchor, &key(9));
-    let (mut frontier, mut state) = (Frontier::default(), State::default());
-    frontier.append(anchor.entry_hash(), |_, _, _| ());
-    state.insert(HEAD_KEY.as_bytes(), &frontier.head().to_bytes());
+    let (batch, item) = audit::testing::stamped(body, []);
+    let log = LogId::derive(chain.id(), &key(9).public().address(), 0);
+    let anchor = SignedAnchor::sign(audit::testing::anchor(chain.id(), log, &batch), &key(9));
+    let (head, log) = audit::testing::log(&anchor, 0, 1);
+    let mut state = State::default();
+    state.insert(HEAD_KEY.as_bytes(), &head.to_bytes());
     Bundle {
         version: audit::bundle::VERSION,
         chain: chain.id().clone(),
-        items: vec![Item { opening, index: 0, path: Vec::new().try_into().expect("no sibling") }].try_into().expect("one"),
+        items: vec![item].try_into().expect("one"),
         anchor,
-        log: LogProof { index: 0, path: Vec::new().try_into().expect("no sibling") },
+        log,
         head: state.prove(HEAD_KEY.as_bytes()),
         sealed: Sealed::of(&chain.block(6, state.root(), set, set)).expect("it seals"),
         handoffs: Vec::new().try_into().expect("none"),

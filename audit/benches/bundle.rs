@@ -2,61 +2,28 @@
 //! of 10^6 entries, four validators; and the same after four changes of validators. The bound is
 //! 1 ms without a change.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 
-use audit::anchor::{self, Anchor};
-use audit::bundle::{self, Bundle, Item, LogProof};
-use audit::log::{Frontier, HEAD_KEY, Head, entry_hash, inclusion};
-use audit::{Batch, Body, CommitmentPart, EnvelopePart, LeafOpening, LogId, Opening, SignedAnchor};
+use audit::bundle::{self, Bundle, Item};
+use audit::log::{HEAD_KEY, Head};
+use audit::{Batch, Body, LogId, SignedAnchor, testing};
 use criterion::Criterion;
 use light::testing::{Chain, State, key, validators};
 use light::{Options, Sealed, StateProof};
-use types::{Address, Encode, Hash, Millis};
+use types::{Address, Encode, Hash};
 
 fn hash(label: &[u8], number: u64) -> Hash {
     Hash::sha256(&[label, &number.to_be_bytes()])
 }
 
-fn item() -> (Item, Batch) {
+fn item() -> (Batch, Item) {
     let body = Body::File { content: hash(b"file", 1), size: 1000, name: None };
-    let opening = Opening { salt: [5; 32], body };
-    let opening = LeafOpening { commitment: CommitmentPart::Opened(opening), envelope: EnvelopePart::Hidden(hash(b"envelope", 1)) };
-    let mut leaves: Vec<_> = (1..1 << 16).map(|number| hash(b"leaf", number)).collect();
-    leaves.push(opening.leaf());
-    let batch = Batch::seal(leaves, || unreachable!("a power of two needs no padding")).expect("the leaves differ");
-    let index = batch.index_of(&opening.leaf()).expect("it is in the batch");
-    let path = batch.path(index).expect("so it has a path").try_into().expect("a short path");
-    (Item { opening, index, path }, batch)
+    testing::stamped(body, (1..1 << 16).map(|number| hash(b"leaf", number)))
 }
 
 fn anchor(chain: &Chain, batch: &Batch) -> SignedAnchor {
     let log = LogId::derive(chain.id(), &Address([1; 20]), 1);
-    let anchor = Anchor {
-        version: anchor::VERSION,
-        chain: chain.id().clone(),
-        log,
-        sequence: 1,
-        previous: Hash::ZERO,
-        root: batch.root(),
-        count: batch.count(),
-        opened: Millis(1),
-        closed: Millis(2),
-    };
-    SignedAnchor::sign(anchor, &key(200))
-}
-
-fn log(anchor: &SignedAnchor) -> (Head, LogProof) {
-    let (size, index) = (1 << 20, 700_000);
-    let (mut frontier, mut nodes) = (Frontier::default(), HashMap::new());
-    for number in 0..size {
-        let entry = if number == index { entry_hash(&anchor.to_bytes()) } else { hash(b"anchor", number) };
-        frontier.append(entry, |level, index, node| {
-            nodes.insert((level, index), node);
-        });
-    }
-    let path = inclusion(index, size, |level, index| nodes.get(&(level, index)).copied()).expect("every node is known");
-    (frontier.head(), LogProof { index, path: path.try_into().expect("a short path") })
+    SignedAnchor::sign(testing::anchor(chain.id(), log, batch), &key(200))
 }
 
 fn state(head: &Head) -> (Hash, StateProof) {
@@ -68,9 +35,9 @@ fn state(head: &Head) -> (Hash, StateProof) {
 
 fn bench(criterion: &mut Criterion) {
     let chain = Chain::new("zynk-bench-1");
-    let (item, batch) = item();
+    let (batch, item) = item();
     let anchor = anchor(&chain, &batch);
-    let (head, log) = log(&anchor);
+    let (head, log) = testing::log(&anchor, 700_000, 1 << 20);
     let (root, head) = state(&head);
     let sets = [[1, 2, 3, 4], [5, 2, 3, 4], [5, 6, 3, 4], [5, 6, 7, 4], [5, 6, 7, 8]].map(|seeds| validators(&seeds));
     let mut group = criterion.benchmark_group("verify a bundle");

@@ -22,6 +22,8 @@ pub mod leaf;
 pub mod log;
 pub mod path;
 pub mod record;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tree;
 #[doc(hidden)]
 pub mod wide;

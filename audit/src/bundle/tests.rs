@@ -1,17 +1,15 @@
 //! Stories of bundles: whole, bent, old. The code of a refusal is in each row; 0 is a verdict.
 
-use std::collections::BTreeMap;
-
 use light::Checkpoint;
 use light::testing::{Chain, State, key, validators};
 use serde_json::json;
 use types::{Address, Text};
 
 use super::*;
-use crate::anchor::{self, Anchor};
+use crate::anchor::Anchor;
 use crate::batch::Batch;
 use crate::commitment::Opening;
-use crate::log::{Frontier, inclusion};
+use crate::testing::{self, item};
 
 /// How large the world around a bundle is.
 struct World<'a> {
@@ -37,7 +35,8 @@ impl World<'_> {
         let mut items: Vec<_> = self.shown.iter().map(|number| item(&batch, &openings[*number as usize])).collect();
         items.sort_by_key(|item| item.index);
         let anchor = anchor(&batch);
-        let (head, log) = self.log(&anchor);
+        // The anchor stands in the middle.
+        let (head, log) = testing::log(&anchor, self.anchors / 2, self.anchors);
         let state = self.state(&head);
         let sets: Vec<_> = self.sets.iter().map(|seeds| validators(seeds)).collect();
         let handoffs: Vec<_> = sets.windows(2).zip((10..).step_by(10)).map(|(pair, at)| chain().handoff(at, &pair[0], &pair[1])).collect();
@@ -62,19 +61,6 @@ impl World<'_> {
             Hash::sha256(&[b"padding", &pad.to_be_bytes()])
         };
         Batch::seal(openings.iter().map(LeafOpening::leaf).collect(), padding).expect("the leaves differ")
-    }
-
-    /// The log with the anchor in its middle.
-    fn log(&self, anchor: &SignedAnchor) -> (Head, LogProof) {
-        let (mut frontier, mut nodes, index) = (Frontier::default(), BTreeMap::new(), self.anchors / 2);
-        for number in 0..self.anchors {
-            let entry = if number == index { entry_hash(&anchor.to_bytes()) } else { entry_hash(&number.to_be_bytes()) };
-            frontier.append(entry, |level, index, node| {
-                nodes.insert((level, index), node);
-            });
-        }
-        let path = inclusion(index, self.anchors, |level, index| nodes.get(&(level, index)).copied()).expect("every node is known");
-        (frontier.head(), LogProof { index, path: path.try_into().expect("a short path") })
     }
 
     fn state(&self, head: &Head) -> State {
@@ -104,19 +90,10 @@ fn opening(number: u32) -> LeafOpening {
     LeafOpening { commitment: CommitmentPart::Opened(opening), envelope: EnvelopePart::Hidden(Hash([6; 32])) }
 }
 
-fn item(batch: &Batch, opening: &LeafOpening) -> Item {
-    let index = batch.index_of(&opening.leaf()).expect("it is in the batch");
-    let path = batch.path(index).expect("so it has a path").try_into().expect("a short path");
-    Item { opening: opening.clone(), index, path }
-}
-
 fn anchor(batch: &Batch) -> SignedAnchor {
-    let chain = chain().id().clone();
-    let log = LogId::derive(&chain, &Address([1; 20]), 1);
-    let (root, count) = (batch.root(), batch.count());
+    let log = LogId::derive(chain().id(), &Address([1; 20]), 1);
     let (opened, closed) = (Millis(1_790_000_000_000), Millis(1_790_000_000_250));
-    let anchor = Anchor { version: anchor::VERSION, chain, log, sequence: 1, previous: Hash::ZERO, root, count, opened, closed };
-    SignedAnchor::sign(anchor, &key(200))
+    SignedAnchor::sign(Anchor { opened, closed, ..testing::anchor(chain().id(), log, batch) }, &key(200))
 }
 
 fn outcome(bundle: &Bundle, trust: &Trust, now: u64) -> Result<Verdict, (u32, Option<u32>)> {

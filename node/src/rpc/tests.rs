@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::bundle::{self, Item};
-use audit::{Anchor, Batch, Body as Content, CommitmentPart, EnvelopePart, LeafOpening, LogId, Opening, SignedAnchor};
+use audit::{Body as Content, LogId, SignedAnchor, bundle};
 use futures::StreamExt as _;
 use ledger::{Body, SignedTransaction};
 use rpc::query::{self, AnchorAt};
@@ -20,7 +19,7 @@ use tendermint_rpc::{Client as _, HttpClient, Paging, SubscriptionClient as _, W
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use types::{Amount, Encode as _, Hash, Millis};
+use types::{Amount, Encode as _, Hash};
 
 use super::*;
 use crate::testing::{Bench, RICH, key, public, transfer};
@@ -407,27 +406,12 @@ async fn our_client_proves_what_the_node_serves() {
     chain.submit(&owner, FeePayer::Author, register).await.expect("a log");
     let log = LogId::derive(genesis.chain(), &owner.public().address(), 0);
     let content = Content::File { content: Hash::sha256(&[b"content"]), size: 7, name: None };
-    let commitment = CommitmentPart::Opened(Opening { salt: [6; 32], body: content });
-    let opening = LeafOpening { commitment, envelope: EnvelopePart::Hidden(Hash([7; 32])) };
-    let batch = Batch::seal(vec![opening.leaf(), Hash([1; 32])], || Hash::ZERO).expect("two leaves");
-    let index = batch.index_of(&opening.leaf()).expect("in the batch");
-    let path = batch.path(index).expect("a leaf").try_into().expect("one sibling");
-    let anchor = Anchor {
-        version: audit::anchor::VERSION,
-        chain: genesis.chain().clone(),
-        log,
-        sequence: 1,
-        previous: Hash::ZERO,
-        root: batch.root(),
-        count: batch.count(),
-        opened: Millis(1),
-        closed: Millis(2),
-    };
-    let signed = SignedAnchor::sign(anchor, &signer);
+    let (batch, item) = audit::testing::stamped(content, [Hash([1; 32])]);
+    let signed = SignedAnchor::sign(audit::testing::anchor(genesis.chain(), log, &batch), &signer);
     chain.submit(&owner, FeePayer::Author, Body::Anchor(Box::new(signed))).await.expect("an anchor");
     let account = chain.account(&owner.public().address()).await.expect("proven");
     assert_eq!(account.value.sequence, 2);
-    let bundle = chain.bundle(vec![Item { opening, index, path }], log, 1).await.expect("a bundle that holds");
+    let bundle = chain.bundle(vec![item], log, 1).await.expect("a bundle that holds");
     bundle::verify(&bundle, &genesis.trust(), Time::now(), &light::Options::default()).expect("it holds for everybody");
     assert_eq!(chain.node().changes(types::Height(1), types::Height(99)).await.expect("hand-offs"), []);
     assert!(node.bench.folder().exists());

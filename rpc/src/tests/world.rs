@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use audit::bundle::Item;
-use audit::log::{Frontier, inclusion};
-use audit::{Anchor, Batch, Body, CommitmentPart, EnvelopePart, LeafOpening, LogId, Opening, SignedAnchor};
+use audit::{Body, LogId, SignedAnchor, testing};
 use jmt::mock::MockTreeStore;
 use jmt::{KeyHash, Sha256Jmt};
 use ledger::Params;
@@ -24,7 +23,7 @@ use tendermint_rpc::endpoint::abci_query::AbciQuery;
 use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, tx, validators as sets};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use types::{Address, Amount, Decode, Encode, Hash, Height, Millis};
+use types::{Address, Amount, Decode, Encode, Hash, Height};
 
 use crate::query::{self, AnchorAt, AnchorProof, Changes, ChangesFrom, Refusal};
 
@@ -275,32 +274,12 @@ fn write(store: &MockTreeStore, height: u64, anchored: &Anchored) -> Hash {
 
 fn anchored(chain: &Chain) -> Anchored {
     let body = Body::File { content: Hash::sha256(&[b"content"]), size: 7, name: None };
-    let opening =
-        LeafOpening { commitment: CommitmentPart::Opened(Opening { salt: [6; 32], body }), envelope: EnvelopePart::Hidden(Hash([7; 32])) };
-    let batch = Batch::seal(vec![opening.leaf(), Hash([1; 32])], || Hash::ZERO).expect("two leaves");
-    let index = batch.index_of(&opening.leaf()).expect("in the batch");
-    let path = batch.path(index).expect("a leaf").try_into().expect("one sibling");
-    let anchor = Anchor {
-        version: audit::anchor::VERSION,
-        chain: chain.id().clone(),
-        log: LogId::derive(chain.id(), &key(1).public().address(), 0),
-        sequence: 1,
-        previous: Hash::ZERO,
-        root: batch.root(),
-        count: batch.count(),
-        opened: Millis(1),
-        closed: Millis(2),
-    };
-    let anchor = SignedAnchor::sign(anchor, &key(1));
-    let (mut frontier, mut nodes) = (Frontier::default(), BTreeMap::new());
-    for entry in [Hash([8; 32]), anchor.entry_hash(), Hash([9; 32])] {
-        frontier.append(entry, |level, index, hash| {
-            nodes.insert((level, index), hash);
-        });
-    }
-    let siblings = inclusion(1, 3, |level, index| nodes.get(&(level, index)).copied()).expect("an entry");
-    let proof = AnchorProof { index: 1, size: 3, path: siblings.try_into().expect("two siblings"), anchor };
-    Anchored { items: vec![Item { opening, index, path }], proof, head: frontier.head() }
+    let (batch, item) = testing::stamped(body, [Hash([1; 32])]);
+    let log = LogId::derive(chain.id(), &key(1).public().address(), 0);
+    let anchor = SignedAnchor::sign(testing::anchor(chain.id(), log, &batch), &key(1));
+    let (head, place) = testing::log(&anchor, 1, 3);
+    let proof = AnchorProof { index: place.index, size: head.size, path: place.path, anchor };
+    Anchored { items: vec![item], proof, head }
 }
 
 async fn read(stream: &mut TcpStream) -> std::io::Result<Value> {
