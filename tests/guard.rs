@@ -10,7 +10,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use consensus::guard::{Guard, Step};
+use genesis::{KeyFile, KeyKind};
 use tempfile::TempDir;
+use types::Height;
 use world::{World, ZYNK, until};
 
 /// The validator whose files are tampered with.
@@ -86,6 +89,22 @@ fn a_damaged_consensus_log_stops_the_node_with_what_to_do() {
     world.wait_for(VICTIM, height + 1);
     let signed = world.wait_for_signature(VICTIM, 0, height);
     world.assert_agreed(signed);
+}
+
+#[test]
+fn a_refused_signature_stops_the_node_with_the_reason() {
+    let mut world = World::start();
+    world.stop(VICTIM);
+    let home = world.running.network().home(VICTIM);
+    // As if it had signed far above the chain.
+    let key = KeyFile::load(&home.validator_key(), KeyKind::Validator).expect("a key").key().public();
+    let (mut guard, _) = Guard::open(&home.guard(), key).expect("its guard");
+    guard.permit(Height(1_000_000), 0, Step::Precommit, b"a vote").expect("above what it signed");
+    drop(guard);
+    world.revive(VICTIM, &[]);
+    let words = world.wait_for_fall(VICTIM);
+    let last = words.lines().find(|line| line.starts_with("error ")).unwrap_or_default();
+    assert!(last.contains("refused to sign at height") && last.contains("height 1000000 round 0 was signed before"), "{words}");
 }
 
 #[test]

@@ -104,6 +104,12 @@ impl ChainState {
         self.last_block.map_or(self.initial_height, |(height, _)| height.increment())
     }
 
+    /// The last block's height; 0 before the first.
+    #[must_use]
+    pub fn tip(&self) -> Height {
+        self.last_block.map_or_else(|| Height::from(0u32), |(height, _)| height)
+    }
+
     /// Builds the next block.
     #[must_use]
     pub fn build(&self, proposer: account::Id, now: Time, transactions: Vec<Vec<u8>>, last_commit: Option<Commit>) -> Block {

@@ -143,6 +143,7 @@ impl ValidatorSet {
 
     fn update(&mut self, changes: impl IntoIterator<Item = (PublicKey, u64)>) -> Result<(), BadUpdate> {
         let mut seen = Vec::new();
+        let mut removed = 0u128;
         for (key, power) in changes {
             if seen.contains(&key) {
                 return Err(BadUpdate::Twice);
@@ -150,7 +151,7 @@ impl ValidatorSet {
             seen.push(key);
             let found = self.validators.iter().position(|validator| validator.key == key);
             match (found, power) {
-                (Some(found), 0) => drop(self.validators.remove(found)),
+                (Some(found), 0) => removed += u128::from(self.validators.remove(found).power),
                 (None, 0) => return Err(BadUpdate::Unknown),
                 (Some(found), power) => self.validators[found].power = power,
                 (None, power) => self.validators.push(Validator { key, power, priority: NEWCOMER }),
@@ -166,8 +167,10 @@ impl ValidatorSet {
         if seen.is_empty() {
             return Ok(());
         }
-        // Newcomers wait 1.125 times the total power. Source: CometBFT `computeNewPriorities`.
-        let newcomer = -i64::try_from(total + (total >> 3)).expect("the total power is bounded by 2^60");
+        // Newcomers wait 1.125 times the total power, and who leaves still counts in it. Source:
+        // CometBFT 0.38, `types/validator_set.go`, `updateWithChangeSet` and `computeNewPriorities`.
+        let before_removals = total + removed;
+        let newcomer = -i64::try_from(before_removals + (before_removals >> 3)).expect("both are bounded by 2^60");
         for validator in self.validators.iter_mut().filter(|validator| validator.priority == NEWCOMER) {
             validator.priority = newcomer;
         }

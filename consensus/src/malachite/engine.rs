@@ -61,6 +61,9 @@ pub enum Stopped {
         /// What was found.
         reason: String,
     },
+    /// A signature was refused, and the engine stops at the first.
+    #[error("the consensus engine has stopped because a signature was refused: {0}")]
+    Refused(String),
     /// The loop that answers it ended.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -72,12 +75,12 @@ pub enum Stopped {
 /// A running engine.
 pub struct Engine {
     handle: EngineHandle,
-    ended: watch::Receiver<Option<Arc<Stopped>>>,
+    end: End,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Engine").field("end", &self.end.reason).finish_non_exhaustive()
     }
 }
 
@@ -115,24 +118,26 @@ impl Engine {
             .build()
             .await
             .map_err(|error| start(&error))?;
-        let (end, ended) = watch::channel(None);
+        let end = End { reason: watch::Sender::default(), signer: signer.clone() };
         watch_events(channels.events.subscribe(), config.wal, end.clone());
-        spawn_driver(Driver::new(host, channels, signer), end);
-        Ok(Self { handle, ended })
+        spawn_driver(Driver::new(host, channels, signer), end.clone());
+        Ok(Self { handle, end })
     }
 
     /// Waits until the engine ends, and says why.
     pub async fn ended(&mut self) -> Arc<Stopped> {
-        let mut ended = self.ended.clone();
-        let reason = async { ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()) };
-        tokio::select! {
-            reason = reason => reason.unwrap_or_else(|| Arc::new(Stopped::Ended)),
-            _ = &mut self.handle.handle => {
-                // The engine's end closes the driver's channel; a better reason may be a moment away.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                self.ended.borrow().clone().unwrap_or_else(|| Arc::new(Stopped::Ended))
-            }
+        let mut told = self.end.reason.subscribe();
+        let given = tokio::select! {
+            given = told.wait_for(Option::is_some) => given.is_ok(),
+            _ = &mut self.handle.handle => false,
+        };
+        if !given {
+            // The engine's end closes the driver's channel; a better reason may be a moment away.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.end.finish(Stopped::Ended);
         }
+        let reason = self.end.reason.borrow().clone();
+        reason.unwrap_or_else(|| Arc::new(Stopped::Ended))
     }
 
     /// Stops the engine and waits until it has stopped.
@@ -201,7 +206,7 @@ fn settings(config: &Config, chain: &str, max_block: u64, validators: usize) -> 
 }
 
 /// The engine hangs on purpose when its log is in doubt; only its events tell.
-fn watch_events(mut events: RxEvent<Zynk>, wal: PathBuf, end: watch::Sender<Option<Arc<Stopped>>>) {
+fn watch_events(mut events: RxEvent<Zynk>, wal: PathBuf, end: End) {
     use malachite::app::engine::util::events::Event;
     use tokio::sync::broadcast::error::RecvError;
     tokio::spawn(async move {
@@ -213,21 +218,21 @@ fn watch_events(mut events: RxEvent<Zynk>, wal: PathBuf, end: watch::Sender<Opti
                 Ok(_) | Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,
             };
-            finish(&end, Stopped::DamagedLog { path: wal.clone(), reason });
+            end.finish(Stopped::DamagedLog { path: wal.clone(), reason });
         }
     });
 }
 
-fn spawn_driver<H: Host>(driver: Driver<H>, end: watch::Sender<Option<Arc<Stopped>>>) {
+fn spawn_driver<H: Host>(driver: Driver<H>, end: End) {
     let ending = Ending(end);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let work = move || match runtime {
         Ok(runtime) => {
             if let Err(error) = runtime.block_on(driver.run()) {
-                finish(&ending.0, error.into());
+                ending.0.finish(error.into());
             }
         }
-        Err(error) => finish(&ending.0, Stopped::Start(error.to_string())),
+        Err(error) => ending.0.finish(Stopped::Start(error.to_string())),
     };
     if let Err(error) = std::thread::Builder::new().name("consensus-driver".to_owned()).spawn(work) {
         tracing::error!(%error, "no thread for the consensus driver");
@@ -236,21 +241,36 @@ fn spawn_driver<H: Host>(driver: Driver<H>, end: watch::Sender<Option<Arc<Stoppe
 
 /// Ends the engine when the driver's thread ends, also by a panic: a node that no longer answers
 /// its engine must not look alive.
-struct Ending(watch::Sender<Option<Arc<Stopped>>>);
+struct Ending(End);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        finish(&self.0, Stopped::Ended);
+        self.0.finish(Stopped::Ended);
     }
 }
 
-/// The first reason stands.
-fn finish(end: &watch::Sender<Option<Arc<Stopped>>>, reason: Stopped) {
-    end.send_if_modified(|ended| {
-        let first = ended.is_none();
-        ended.get_or_insert_with(|| Arc::new(reason));
-        first
-    });
+/// Where the reason of the engine's end is left.
+#[derive(Clone)]
+struct End {
+    reason: watch::Sender<Option<Arc<Stopped>>>,
+    signer: Option<GuardedSigner>,
+}
+
+impl End {
+    /// The first reason stands. That the engine is gone is none where a signature was refused: it is
+    /// gone because of that.
+    fn finish(&self, reason: Stopped) {
+        let refusal = self.signer.as_ref().and_then(GuardedSigner::refusal);
+        let reason = match (reason, refusal) {
+            (Stopped::Ended | Stopped::Driver(DriverError::EngineGone), Some(refusal)) => Stopped::Refused(refusal.to_owned()),
+            (reason, _) => reason,
+        };
+        self.reason.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert_with(|| Arc::new(reason));
+            first
+        });
+    }
 }
 
 impl NodeConfig for Settings {
@@ -270,3 +290,6 @@ impl NodeConfig for Settings {
         &mut self.sync
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Signing and verifying what validators say, in Tendermint's canonical bytes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,13 +35,21 @@ pub struct GuardedSigner {
     chain: chain::Id,
     key: SigningKey,
     guard: Arc<Mutex<Guard>>,
+    refusal: Arc<OnceLock<String>>,
 }
 
 impl GuardedSigner {
     /// Signs for `chain` with `key`, of which `guard` is.
     #[must_use]
-    pub const fn new(chain: chain::Id, key: SigningKey, guard: Arc<Mutex<Guard>>) -> Self {
-        Self { chain, key, guard }
+    pub fn new(chain: chain::Id, key: SigningKey, guard: Arc<Mutex<Guard>>) -> Self {
+        Self { chain, key, guard, refusal: Arc::default() }
+    }
+
+    /// Why the first signature that was refused was refused. The engine stops at one, and says no
+    /// more of it than that it has stopped.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
     }
 
     /// Signs the head of a block's stream of parts. It is no vote: the guard is not asked.
@@ -66,6 +74,7 @@ impl GuardedSigner {
         };
         let refused = |reason: String| {
             tracing::error!(%reason, "did not sign");
+            self.refusal.get_or_init(|| reason.clone());
             Error::from_source(std::io::Error::other(reason))
         };
         match tokio::task::spawn_blocking(signed).await {
@@ -77,10 +86,13 @@ impl GuardedSigner {
 }
 
 /// Whether `signature` over `message` is `key`'s by ZIP-215.
-fn holds(key: PublicKey, message: &[u8], signature: &ConsensusSignature) -> VerificationResult {
+pub(super) fn holds(key: tendermint::PublicKey, message: &[u8], signature: &Signature) -> bool {
+    tendermint::Signature::try_from(signature.0.as_slice()).is_ok_and(|signature| signature_holds(key, message, &signature))
+}
+
+fn verdict(key: PublicKey, message: &[u8], signature: &ConsensusSignature) -> VerificationResult {
     let key = tendermint::PublicKey::from_raw_ed25519(&key.0);
-    let signature = tendermint::Signature::try_from(signature.0.0.as_slice()).ok();
-    VerificationResult::from_bool(key.zip(signature).is_some_and(|(key, signature)| signature_holds(key, message, &signature)))
+    VerificationResult::from_bool(key.is_some_and(|key| holds(key, message, &signature.0)))
 }
 
 fn signed_vote(chain: &chain::Id, vote: &Vote) -> Vec<u8> {
@@ -125,7 +137,7 @@ impl Verifier<Zynk> for ChainVerifier {
         signature: &ConsensusSignature,
         key: &super::context::ConsensusKey,
     ) -> Result<VerificationResult, Error> {
-        Ok(holds(key.0, &signed_vote(&self.chain, vote), signature))
+        Ok(verdict(key.0, &signed_vote(&self.chain, vote), signature))
     }
 
     async fn verify_signed_proposal(
@@ -134,7 +146,7 @@ impl Verifier<Zynk> for ChainVerifier {
         signature: &ConsensusSignature,
         key: &super::context::ConsensusKey,
     ) -> Result<VerificationResult, Error> {
-        Ok(holds(key.0, &signed_proposal(&self.chain, proposal), signature))
+        Ok(verdict(key.0, &signed_proposal(&self.chain, proposal), signature))
     }
 
     async fn verify_signed_vote_extension(
@@ -152,7 +164,7 @@ impl Verifier<Zynk> for ChainVerifier {
         let Ok(key) = proof.decoded_public_key() else {
             return Ok(VerificationResult::Invalid);
         };
-        Ok(holds(key.0, &proof.preimage(), &proof.signature))
+        Ok(verdict(key.0, &proof.preimage(), &proof.signature))
     }
 }
 

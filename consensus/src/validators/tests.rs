@@ -111,6 +111,19 @@ fn a_newcomer_waits_and_leaving_gains_nothing() {
 }
 
 #[test]
+fn who_leaves_still_counts_in_what_a_newcomer_waits() {
+    // By hand, after CometBFT's `updateWithChangeSet`. Three of power 10 have the priorities -20, 10
+    // and 10 after the first turn. The last leaves as another comes: the total with both is 40, so the newcomer
+    // begins at -45, not at the -33 of a total of 30. Centred by -19 that is -1, 29 and -26; a turn
+    // adds 10 to each and takes 30 from the second.
+    let seeds = by_address(4);
+    let three = set(&[(seeds[0], 10), (seeds[1], 10), (seeds[2], 10)]);
+    let after = three.next([(key(seeds[2]), 0), (key(seeds[3]), 10)]).expect("one leaves, one comes");
+    let expected = [(seeds[0], 9), (seeds[1], 9), (seeds[3], -16)].map(|(seed, priority)| (account::Id::from(key(seed)), priority));
+    assert_eq!(priorities(&after), BTreeMap::from(expected));
+}
+
+#[test]
 fn changes_take_hold() {
     let set = set(&[(1, 10), (2, 10), (3, 10)]);
     let after = set.next([(key(1), 0), (key(2), 25), (key(9), 1)]).expect("a change");

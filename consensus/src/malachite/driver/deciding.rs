@@ -1,0 +1,71 @@
+//! Deciding: a block that two thirds have precommitted, executed and made durable.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use malachite::app::types::core::CommitCertificate;
+use tendermint::abci::request;
+use tendermint::block::Commit;
+
+use super::{Driver, DriverError, transactions};
+use crate::chain;
+use crate::commit::{self, block_id};
+use crate::host::{Decided, Host};
+use crate::malachite::context::{ConsensusSignature, Zynk};
+use crate::validators::ValidatorSet;
+
+impl<H: Host> Driver<H> {
+    /// Executes what was decided and makes it durable; the next height may begin.
+    pub(super) fn decided(&mut self, certificate: &CommitCertificate<Zynk>) -> Result<(), DriverError> {
+        let (height, hash) = (certificate.height, certificate.value_id.0);
+        if height.0 < self.state.next_height().value() {
+            return Ok(());
+        }
+        let missing = || DriverError::Missing { height: height.0, hash };
+        let body = self.proposed.iter().find(|proposed| proposed.hash == hash.0).map(|proposed| proposed.body.clone());
+        let block = chain::decode(&body.ok_or_else(missing)?, self.max_block_bytes()).map_err(|_| missing())?;
+        let outcome = self.host.finalize_block(request::FinalizeBlock {
+            txs: transactions(&block),
+            decided_last_commit: self.state.commit_info(block.last_commit.as_ref()),
+            misbehavior: Vec::new(),
+            hash: block.header.hash(),
+            height: block.header.height,
+            time: block.header.time,
+            next_validators_hash: block.header.next_validators_hash,
+            proposer_address: block.header.proposer_address,
+        });
+        let after = self.state.after(&block, &outcome)?;
+        let seen_commit = to_commit(certificate, &self.state.validators);
+        self.unproven_change = after.app_hash != self.state.app_hash;
+        let id = block_id(block.header.hash());
+        tracing::info!(%height, transactions = block.data.len(), round = %certificate.round, block = %hash, "committed");
+        self.host.commit_block(Decided { block, id, seen_commit: seen_commit.clone(), outcome, state: after.clone() })?;
+        self.state = after;
+        self.last_commit = Some(seen_commit);
+        self.committed_at = Instant::now();
+        self.proposed.clear();
+        self.assembly.forget(height.0);
+        self.admit_early()
+    }
+
+    /// Takes a certificate with more signatures than the one that decided.
+    pub(super) fn improve(&mut self, certificate: &CommitCertificate<Zynk>) {
+        let Some(set) = &self.state.last_validators else {
+            return;
+        };
+        let signed = |commit: &Commit| commit.signatures.iter().filter(|entry| entry.is_commit()).count();
+        let better = to_commit(certificate, set);
+        if self.last_commit.as_ref().is_some_and(|last| last.block_id == better.block_id && signed(&better) > signed(last)) {
+            self.last_commit = Some(better);
+        }
+    }
+}
+
+fn to_commit(certificate: &CommitCertificate<Zynk>, set: &ValidatorSet) -> Commit {
+    let signature = |signature: &ConsensusSignature| tendermint::Signature::try_from(signature.0.0.as_slice()).expect("64 bytes");
+    let signatures: BTreeMap<_, _> =
+        certificate.commit_signatures.iter().map(|entry| (entry.address.0, signature(&entry.signature))).collect();
+    let round = certificate.round.as_u32().and_then(|round| round.try_into().ok()).unwrap_or_default();
+    let id = block_id(tendermint::Hash::Sha256(certificate.value_id.0.0));
+    commit::build(certificate.height.to_tendermint(), round, id, set, &signatures)
+}

@@ -1,0 +1,131 @@
+//! Receiving: others' blocks put together from their pieces, judged and kept.
+
+use malachite::app::streaming::StreamMessage;
+use malachite::app::types::core::Round;
+use malachite::app::types::{PeerId, ProposedValue};
+use tendermint::Time;
+
+use super::{Driver, DriverError, hash_bytes, proposed_value};
+use crate::chain::{self, BadBlock, ChainState};
+use crate::host::{Host, Proposed};
+use crate::malachite::context::{Height, Part, Zynk};
+use crate::malachite::parts::{Assembled, Init};
+use crate::malachite::signing;
+
+/// A height needs far fewer rounds than this to decide.
+const MAX_ROUND: u32 = 10_000;
+
+/// At most this many different blocks are kept of one round: an honest proposer makes one, and two
+/// are enough to show that it is not.
+const KEPT_PER_ROUND: usize = 2;
+
+/// At most this many complete proposals for the height after the next are held until it begins.
+const EARLY: usize = 16;
+
+impl<H: Host> Driver<H> {
+    /// The proposals that are already here for a round.
+    pub(super) fn known(&self, height: Height, round: Round) -> Vec<ProposedValue<Zynk>> {
+        let here = |proposed: &&Proposed| proposed.height.value() == height.0 && Some(proposed.round) == round.as_u32();
+        self.proposed.iter().filter(here).map(proposed_value).collect()
+    }
+
+    /// Takes a part of a block; the block once it is complete.
+    pub(super) fn receive(
+        &mut self,
+        publisher: Option<PeerId>,
+        message: StreamMessage<Part>,
+    ) -> Result<Option<ProposedValue<Zynk>>, DriverError> {
+        let (state, max_bytes) = (&self.state, self.max_block_bytes());
+        let Some(assembled) = self.assembly.take(publisher, message, max_bytes, |init| announced(state, init, max_bytes)) else {
+            return Ok(None);
+        };
+        if assembled.init.announcement.height > state.next_height().value() {
+            if self.early.len() < EARLY {
+                self.early.push(assembled);
+            }
+            return Ok(None);
+        }
+        self.admit(assembled)
+    }
+
+    /// Judges the proposals that came before their height had begun.
+    pub(super) fn admit_early(&mut self) -> Result<(), DriverError> {
+        let next = self.state.next_height().value();
+        let (now, later) = std::mem::take(&mut self.early).into_iter().partition(|assembled| assembled.init.announcement.height <= next);
+        self.early = later;
+        let now: Vec<Assembled> = now;
+        for assembled in now.into_iter().filter(|assembled| assembled.init.announcement.height == next) {
+            self.admit(assembled)?;
+        }
+        Ok(())
+    }
+
+    /// Judges a complete proposal and keeps it; one that is here already is not judged again.
+    pub(super) fn admit(&mut self, assembled: Assembled) -> Result<Option<ProposedValue<Zynk>>, DriverError> {
+        let announcement = &assembled.init.announcement;
+        let of_round = || self.proposed.iter().filter(|proposed| proposed.round == announcement.round);
+        if let Some(known) = of_round().find(|proposed| proposed.hash == announcement.block.0) {
+            return Ok(Some(proposed_value(known)));
+        }
+        if of_round().count() >= KEPT_PER_ROUND {
+            tracing::warn!(height = announcement.height, round = announcement.round, "dropped one more block of a round");
+            return Ok(None);
+        }
+        let Some(proposed) = self.judge(assembled) else {
+            return Ok(None);
+        };
+        self.keep(proposed.clone())?;
+        Ok(Some(proposed_value(&proposed)))
+    }
+
+    /// Judges a complete proposal; `None` if its bytes are not the block that was announced.
+    fn judge(&self, assembled: Assembled) -> Option<Proposed> {
+        let announcement = assembled.init.announcement;
+        let block = match chain::decode(&assembled.body, self.max_block_bytes()) {
+            Ok(block) if hash_bytes(&block) == announcement.block.0 => block,
+            Ok(_) => return None,
+            Err(error) => {
+                tracing::warn!(height = announcement.height, %error, "refused a proposal");
+                return None;
+            }
+        };
+        let fresh = announcement.valid_round.is_none();
+        let own = block.header.proposer_address == announcement.proposer();
+        let timely = if fresh { ChainState::check_fresh(&block, Time::now()) } else { Ok(()) };
+        let followed = timely.and_then(|()| self.state.check(&block));
+        let followed = if fresh && !own { Err(BadBlock::Header { field: "proposer address" }) } else { followed };
+        if let Err(error) = &followed {
+            tracing::warn!(height = announcement.height, round = announcement.round, %error, "refused a proposal");
+        }
+        Some(Proposed {
+            height: block.header.height,
+            round: announcement.round,
+            valid_round: announcement.valid_round,
+            proposer: announcement.proposer,
+            hash: announcement.block.0,
+            valid: followed.is_ok() && self.accepted(&block),
+            body: assembled.body,
+        })
+    }
+}
+
+/// Whether an announcement is one to keep parts for: of this height or the next, by whoever's turn
+/// it is, within the bound.
+fn announced(state: &ChainState, init: &Init, max_bytes: usize) -> bool {
+    let announcement = &init.announcement;
+    let next = state.next_height().value();
+    let set = match announcement.height {
+        height if height == next => &state.validators,
+        height if height == next + 1 => &state.next_validators,
+        _ => return false,
+    };
+    let Some(announcer) = set.by_address(announcement.proposer()) else {
+        return false;
+    };
+    // Whose turn it is costs more to find out the higher the round, so the signature is asked first.
+    let bytes = announcement.signed_bytes(state.chain_id.as_str());
+    announcement.size as usize <= max_bytes
+        && announcement.round <= MAX_ROUND
+        && signing::holds(announcer.key, &bytes, &init.signature)
+        && set.proposer(announcement.round).address() == announcement.proposer()
+}
