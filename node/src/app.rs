@@ -1,7 +1,6 @@
 //! The application: the ledger over the store, as an engine drives it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -43,7 +42,7 @@ pub struct App {
     finalized: Mutex<Option<Finalized>>,
     pace: RwLock<Pace>,
     committed_at: Mutex<Instant>,
-    peers_tip: AtomicU64,
+    heard: Mutex<Option<u64>>,
     bell: Arc<Notify>,
     blocks: broadcast::Sender<Committed>,
     arrivals: broadcast::Sender<Bytes>,
@@ -79,7 +78,7 @@ impl App {
             finalized: Mutex::default(),
             pace: RwLock::new(pace),
             committed_at: Mutex::new(Instant::now()),
-            peers_tip: AtomicU64::new(0),
+            heard: Mutex::default(),
             bell: Arc::new(Notify::new()),
             blocks: broadcast::channel(256).0,
             arrivals: broadcast::channel(4096).0,
@@ -134,7 +133,15 @@ impl App {
 
     /// Hears of a peer's height.
     pub fn hear(&self, height: u64) {
-        self.peers_tip.fetch_max(height, Ordering::Relaxed);
+        let mut heard = lock(&self.heard);
+        *heard = heard.max(Some(height));
+    }
+
+    /// The highest height that a peer has told of since the start, whether or not it is still
+    /// connected; none while nobody has told one. Their word only.
+    #[must_use]
+    pub fn heard(&self) -> Option<u64> {
+        *lock(&self.heard)
     }
 
     /// Takes a transaction into the mempool. Blocks for the time of a signature check.
@@ -220,7 +227,7 @@ impl Application for App {
             data: "zynk".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             app_version: APP_VERSION,
-            last_block_height: state.last_block.map_or(Height::from(0u32), |(height, _)| height),
+            last_block_height: state.tip(),
             last_block_app_hash: state.app_hash,
         }
     }
@@ -364,7 +371,7 @@ impl Host for App {
     }
 
     fn peers_tip(&self) -> u64 {
-        self.peers_tip.load(Ordering::Relaxed)
+        self.heard().unwrap_or(0)
     }
 
     fn bell(&self) -> Arc<Notify> {

@@ -5,9 +5,10 @@
 //! so that one which must catch up before it may sign knows how far. The format's page is
 //! `docs/spec/gossip.md`.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod judging;
+
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -19,9 +20,9 @@ use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, tcp, yamux};
 use tokio::sync::broadcast;
 use types::{ChainId, Hash, SigningKey};
 
+use self::judging::{Checked, Judge, Received};
 use crate::app::App;
 use crate::config::Network;
-use crate::mempool::NotTaken;
 
 /// A message carries this many bytes at most: a transaction and its stamp.
 const MAX_MESSAGE: usize = ledger::transaction::MAX_BYTES + 64;
@@ -35,43 +36,17 @@ const TICK: Duration = Duration::from_secs(1);
 const WINDOW_S: u64 = 5;
 /// At most this many transactions are known to have passed in one window.
 const PASSED: usize = 16_384;
+/// At most this many received transactions wait to be judged, 32 MiB of them. What comes while so many
+/// wait is dropped: its holders offer it again.
+const UNJUDGED: usize = 4096;
+/// At most this many verdicts wait to be reported; above that, judging waits.
+const UNREPORTED: usize = 1024;
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     gossip: gossipsub::Behaviour,
     identify: identify::Behaviour,
     limits: connection_limits::Behaviour,
-}
-
-/// What the rest of the node knows of the gossip.
-#[derive(Debug, Default)]
-pub struct Neighbours {
-    connected: AtomicUsize,
-    highest: AtomicU64,
-    heights: Mutex<HashMap<PeerId, u64>>,
-}
-
-impl Neighbours {
-    /// How many peers are connected.
-    #[must_use]
-    pub fn connected(&self) -> usize {
-        self.connected.load(Ordering::Relaxed)
-    }
-
-    /// The highest height told so far; none while no connected peer has told one.
-    #[must_use]
-    pub fn highest(&self) -> Option<u64> {
-        let told = self.heights.lock().unwrap_or_else(PoisonError::into_inner).len();
-        (told > 0).then(|| self.highest.load(Ordering::Relaxed))
-    }
-
-    fn tell(&self, peer: PeerId, height: u64) {
-        let mut heights = self.heights.lock().unwrap_or_else(PoisonError::into_inner);
-        if heights.len() < MAX_INBOUND as usize || heights.contains_key(&peer) {
-            heights.insert(peer, height);
-            self.highest.fetch_max(height, Ordering::Relaxed);
-        }
-    }
 }
 
 /// The gossip of one node.
@@ -82,9 +57,9 @@ pub struct Gossip {
     transactions: IdentTopic,
     heights: IdentTopic,
     passed: Passed,
-    neighbours: Arc<Neighbours>,
-    checked: tokio::sync::mpsc::Sender<Checked>,
+    judge: Judge,
     verdicts: tokio::sync::mpsc::Receiver<Checked>,
+    dropped: u64,
 }
 
 impl std::fmt::Debug for Gossip {
@@ -120,13 +95,6 @@ impl Passed {
     }
 }
 
-/// A message that was judged.
-struct Checked {
-    id: gossipsub::MessageId,
-    from: PeerId,
-    acceptance: MessageAcceptance,
-}
-
 impl Gossip {
     /// Listens, and gets ready to dial the peers.
     ///
@@ -145,15 +113,9 @@ impl Gossip {
         let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
         swarm.behaviour_mut().gossip.subscribe(&transactions)?;
         swarm.behaviour_mut().gossip.subscribe(&heights)?;
-        let (checked, verdicts) = tokio::sync::mpsc::channel(1024);
-        let (peers, passed, neighbours) = (network.peers.clone(), Passed::default(), Arc::default());
-        Ok(Self { swarm, app, peers, transactions, heights, passed, neighbours, checked, verdicts })
-    }
-
-    /// What the rest of the node may know.
-    #[must_use]
-    pub fn neighbours(&self) -> Arc<Neighbours> {
-        Arc::clone(&self.neighbours)
+        let (judge, verdicts) = Judge::start(Arc::clone(&app), UNJUDGED, UNREPORTED);
+        let (peers, passed) = (network.peers.clone(), Passed::default());
+        Ok(Self { swarm, app, peers, transactions, heights, passed, judge, verdicts, dropped: 0 })
     }
 
     /// Runs until the task is dropped.
@@ -179,12 +141,9 @@ impl Gossip {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening for transactions"),
             SwarmEvent::ConnectionEstablished { peer_id, num_established, .. } if num_established.get() == 1 => {
-                self.neighbours.connected.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%peer_id, "peer connected");
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.neighbours.connected.fetch_sub(1, Ordering::Relaxed);
-                self.neighbours.heights.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer_id);
                 tracing::debug!(%peer_id, "peer disconnected");
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message })) => {
@@ -197,8 +156,7 @@ impl Gossip {
     fn receive(&mut self, from: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
         if message.topic == self.heights.hash() {
             let height = read_height(&message.data);
-            if let (Some(height), Some(source)) = (height, message.source) {
-                self.neighbours.tell(source, height);
+            if let Some(height) = height {
                 self.app.hear(height);
             }
             let acceptance = if height.is_some() { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
@@ -207,14 +165,15 @@ impl Gossip {
         let Some((stamp, bytes)) = message.data.split_first_chunk().map(|(stamp, bytes)| (u64::from_be_bytes(*stamp), bytes)) else {
             return self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
         };
-        self.passed.note(Hash::sha256(&[bytes]));
-        let (app, checked, bytes) = (Arc::clone(&self.app), self.checked.clone(), Bytes::copy_from_slice(bytes));
+        let (hash, bytes) = (Hash::sha256(&[bytes]), Bytes::copy_from_slice(bytes));
         let offered_again = stamp.abs_diff(window()) <= 1;
-        tokio::task::spawn_blocking(move || {
-            let acceptance = judge(&app, bytes, offered_again);
-            // Dropped when the gossip has ended or cannot follow; the message then just expires.
-            let _ = checked.try_send(Checked { id, from, acceptance });
-        });
+        match self.judge.take(Received { id, from, bytes, offered_again }) {
+            Ok(()) => self.passed.note(hash),
+            Err(Received { id, from, .. }) => {
+                self.dropped += 1;
+                self.report(Checked { id, from, acceptance: MessageAcceptance::Ignore });
+            }
+        }
     }
 
     fn report(&mut self, checked: Checked) {
@@ -253,7 +212,11 @@ impl Gossip {
                 }
             }
         }
-        let tip = self.app.chain().last_block.map_or(0, |(height, _)| height.value());
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            tracing::debug!(dropped, "transactions came faster than they can be judged");
+        }
+        let tip = self.app.chain().tip().value();
         let _ = self.swarm.behaviour_mut().gossip.publish(self.heights.clone(), write_height(tip, since_1970()));
         let stamp = window();
         if self.passed.turn(stamp) {
@@ -261,22 +224,6 @@ impl Gossip {
                 self.offer(Hash::sha256(&[&bytes]), &bytes, stamp);
             }
         }
-    }
-}
-
-/// What becomes of a transaction message.
-///
-/// One that waits here already is passed on if it was offered again just now: behind this node may
-/// be one that lacks it, and to that one this node's own offer would be a copy of the same message.
-fn judge(app: &App, bytes: Bytes, offered_again: bool) -> MessageAcceptance {
-    match app.submit(bytes) {
-        Ok(_) => MessageAcceptance::Accept,
-        Err(NotTaken::Waiting) if offered_again => MessageAcceptance::Accept,
-        Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
-            MessageAcceptance::Reject
-        }
-        // Known already, too late or too many: nobody's fault.
-        Err(_) => MessageAcceptance::Ignore,
     }
 }
 

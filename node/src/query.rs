@@ -92,7 +92,7 @@ fn anchor(app: &App, request: &request::Query) -> Result<response::Query, Failur
 
 fn handoffs(app: &App, request: &request::Query) -> Result<response::Query, Failure> {
     let ChangesFrom(from) = ChangesFrom::from_bytes(&request.data).map_err(|_| Refusal::Malformed)?;
-    let tip = tip(app).ok_or(Refusal::FutureHeight)?;
+    let tip = tip(app)?;
     let heights = app.store().handoffs(from.0, MAX_CHANGES).into_iter().map(types::Height).collect();
     let changes = Changes::new(heights).map_err(anyhow::Error::from)?;
     Ok(response::Query { key: request.data.clone(), value: changes.to_bytes().into(), height: tip, ..Default::default() })
@@ -101,12 +101,12 @@ fn handoffs(app: &App, request: &request::Query) -> Result<response::Query, Fail
 /// The height of the state to answer from, and the tree's version after it. A header proves the
 /// state of the height before it, so the last provable one is below the tip.
 fn provable(app: &App, asked: Height) -> Result<(Height, u64), Failure> {
-    until(app, asked, tip(app).ok_or(Refusal::FutureHeight)?.value() - 1)
+    until(app, asked, tip(app)?.value() - 1)
 }
 
 /// As [`provable`], where no proof is asked for: the state after the tip will do.
 fn known(app: &App, asked: Height) -> Result<(Height, u64), Failure> {
-    until(app, asked, tip(app).ok_or(Refusal::FutureHeight)?.value())
+    until(app, asked, tip(app)?.value())
 }
 
 fn until(app: &App, asked: Height, last: u64) -> Result<(Height, u64), Failure> {
@@ -119,8 +119,10 @@ fn until(app: &App, asked: Height, last: u64) -> Result<(Height, u64), Failure> 
     Ok((height, version))
 }
 
-fn tip(app: &App) -> Option<Height> {
-    app.chain().last_block.map(|(height, _)| height)
+/// The last block's height; before the first, every height is one to come.
+fn tip(app: &App) -> Result<Height, Refusal> {
+    let tip = app.chain().tip();
+    if tip.value() == 0 { Err(Refusal::FutureHeight) } else { Ok(tip) }
 }
 
 fn read<T: Decode>(app: &App, version: u64, key: &[u8]) -> Result<Option<T>, Failure> {

@@ -14,7 +14,7 @@ use types::SigningKey;
 
 use crate::app::App;
 use crate::config::{Config, Home};
-use crate::gossip::{Gossip, Neighbours};
+use crate::gossip::Gossip;
 use crate::rpc;
 use crate::store::Store;
 
@@ -71,7 +71,6 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
 
     let listener = TcpListener::bind(config.rpc.listen).await.with_context(|| format!("cannot listen on {}", config.rpc.listen))?;
     let gossip = Gossip::start(&config.gossip, &node_key, Arc::clone(&app))?;
-    let neighbours = gossip.neighbours();
     let info = rpc::Info {
         moniker: config.moniker.clone(),
         node_id: node_key.public().address().0,
@@ -82,7 +81,7 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
     let gossiping = tokio::spawn(gossip.run());
     let watching = tokio::spawn(watch_age(Arc::clone(&app)));
     let result = tokio::select! {
-        result = validate(&home, &config, &app, node_key, validator_key, options, &neighbours, stop.clone()) => result,
+        result = validate(&home, &config, &app, node_key, validator_key, options, stop.clone()) => result,
         _ = stop.wait_for(|stop| *stop) => Ok(Ended::Stopped),
         served = serving => {
             served.map_err(anyhow::Error::from).and_then(|served| served.context("the RPC server ended")).map(|()| Ended::Stopped)
@@ -100,7 +99,6 @@ fn load_key(path: &Path, kind: KeyKind) -> anyhow::Result<SigningKey> {
 }
 
 /// Runs the engine: as a validator, or as a follower while the validator must not sign.
-#[allow(clippy::too_many_arguments, reason = "the parts of one node, named")]
 async fn validate(
     home: &Home,
     config: &Config,
@@ -108,7 +106,6 @@ async fn validate(
     node_key: SigningKey,
     validator_key: Option<SigningKey>,
     options: Options,
-    neighbours: &Neighbours,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Ended> {
     let mut settings = malachite::Config {
@@ -124,11 +121,11 @@ async fn validate(
         let in_doubt = match provenance {
             Provenance::Intact => false,
             Provenance::Restored => true,
-            Provenance::Fresh => app.chain().last_block.is_some() || has_begun(app, neighbours).await,
+            Provenance::Fresh => tip(app) > 0 || has_begun(app).await,
         };
         if in_doubt && !options.accept_restored_guard {
             let why = "the signing guard was copied, restored or lost: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard";
-            let followed = follow(&settings, app, why, past_all_heard(app, neighbours), &mut stop).await?;
+            let followed = follow(&settings, app, why, past_all_heard(app), &mut stop).await?;
             if followed == Ended::Again {
                 guard.accept()?;
             }
@@ -151,13 +148,13 @@ async fn validate(
 
 /// Whether the chain has begun without this validator's files: it may have signed before they were
 /// lost. Right after the genesis nobody can have; later, the peers are asked.
-async fn has_begun(app: &App, neighbours: &Neighbours) -> bool {
+async fn has_begun(app: &App) -> bool {
     let age = tendermint::Time::now().duration_since(app.genesis().time()).unwrap_or_default();
     if age < JUST_BEGUN {
         return false;
     }
     tokio::time::sleep(LISTENING).await;
-    neighbours.highest().is_some_and(|highest| highest > 0)
+    app.heard().is_some_and(|highest| highest > 0)
 }
 
 async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch::Receiver<bool>) -> anyhow::Result<Ended> {
@@ -194,12 +191,13 @@ async fn follow(
 
 /// Waits until the chain is past every height at which this validator may have signed, going by the
 /// highest that its peers tell of.
-async fn past_all_heard(app: &App, neighbours: &Neighbours) -> u64 {
-    while neighbours.highest().is_none() {
+async fn past_all_heard(app: &App) -> u64 {
+    while app.heard().is_none() {
         tokio::time::sleep(GLANCE).await;
     }
     tokio::time::sleep(LISTENING).await;
-    past(app, neighbours.highest().unwrap_or(0) + HEIGHTS_PAST).await
+    // A peer may tell any number; the sum must not wrap round to a height that is past already.
+    past(app, app.heard().unwrap_or(0).saturating_add(HEIGHTS_PAST)).await
 }
 
 /// Waits until the chain has reached `height`.
@@ -211,7 +209,7 @@ async fn past(app: &App, height: u64) -> u64 {
 }
 
 fn tip(app: &App) -> u64 {
-    app.chain().last_block.map_or(0, |(height, _)| height.value())
+    app.chain().tip().value()
 }
 
 /// Says so in the log while the last block is too old.

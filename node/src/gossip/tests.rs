@@ -3,6 +3,7 @@
 use libp2p::multiaddr::Protocol;
 use types::Encode as _;
 
+use super::judging::judge;
 use super::*;
 use crate::testing::{Bench, RICH, key, transfer};
 
@@ -36,7 +37,6 @@ async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     let (first, first_address) = listening(&one, 21, Vec::new()).await;
     let (second, second_address) = listening(&two, 22, vec![first_address]).await;
     let (third, _) = listening(&three, 23, vec![second_address]).await;
-    let neighbours = third.neighbours();
     let running = [first, second, third].map(|gossip| tokio::spawn(gossip.run()));
     for arrivals in &mut arrivals {
         assert_eq!(next(arrivals).await, early);
@@ -47,7 +47,7 @@ async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     for arrivals in &mut arrivals {
         assert_eq!(next(arrivals).await, late);
     }
-    assert_eq!((two.app.waiting(), three.app.waiting(), neighbours.connected()), (2, 2, 1));
+    assert_eq!((two.app.waiting(), three.app.waiting()), (2, 2));
     running.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -56,7 +56,6 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     let (bench, honest) = (Bench::new(), Bench::new());
     let mut arrivals = bench.app.arrivals();
     let (gossip, address) = listening(&bench, 21, Vec::new()).await;
-    let neighbours = gossip.neighbours();
     let victim = *gossip.swarm.local_peer_id();
     let running = tokio::spawn(gossip.run());
 
@@ -114,7 +113,7 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     honest.app.submit(good.clone()).expect("a transfer that can be paid");
     assert_eq!(next(&mut arrivals).await, good);
     assert_eq!(bench.app.waiting(), 1);
-    assert!(neighbours.highest().is_none_or(|highest| highest == 0), "only the honest one told its height");
+    assert!(bench.app.heard().is_none_or(|highest| highest == 0), "only the honest one told its height");
     for task in [running, hostile, other] {
         task.abort();
     }
@@ -147,6 +146,55 @@ fn messages_are_judged_by_what_the_mempool_says() {
     check("known, and offered again", bench.transfer(0), true, MessageAcceptance::Accept, 1);
     bench.make(1);
     check("included", bench.transfer(0), true, MessageAcceptance::Ignore, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_judged_soon_is_handed_back() {
+    let bench = Bench::new();
+    // Nobody takes the verdicts: one is reported, one waits for that, one waits to be judged.
+    let (judge, mut verdicts) = Judge::start(Arc::clone(&bench.app), 1, 1);
+    let message = |number: u64| Received {
+        id: gossipsub::MessageId::from(number.to_be_bytes().to_vec()),
+        from: libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key").public().to_peer_id(),
+        bytes: bench.transfer(number),
+        offered_again: false,
+    };
+    let full = async {
+        let mut taken = 0;
+        while taken < 3 {
+            if judge.take(message(taken)).is_ok() {
+                taken += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+        while bench.app.waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, full).await.expect("the judge works");
+    assert_eq!(judge.take(message(9)).map_err(|message| message.bytes), Err(bench.transfer(9)));
+    for number in 0..3u64 {
+        let checked = tokio::time::timeout(PATIENCE, verdicts.recv()).await.expect("a verdict").expect("the judge lives");
+        let found = (checked.id, format!("{:?}", checked.acceptance));
+        assert_eq!(found, (gossipsub::MessageId::from(number.to_be_bytes().to_vec()), "Accept".to_owned()), "in order");
+    }
+    // Room again, and an end with its queue.
+    judge.take(message(3)).expect("room");
+    drop(judge);
+    assert_eq!(verdicts.recv().await.map(|checked| format!("{:?}", checked.acceptance)), Some("Accept".to_owned()));
+    assert!(verdicts.recv().await.is_none());
+}
+
+#[test]
+fn heights_that_peers_tell_are_remembered() {
+    let bench = Bench::new();
+    let heard = |heights: &[u64]| {
+        heights.iter().for_each(|height| bench.app.hear(*height));
+        (bench.app.heard(), consensus::Host::peers_tip(&*bench.app))
+    };
+    assert_eq!(heard(&[]), (None, 0), "nobody has told one");
+    assert_eq!(heard(&[0]), (Some(0), 0), "somebody who has none");
+    assert_eq!(heard(&[7, 9, 8]), (Some(9), 9));
 }
 
 #[test]

@@ -409,7 +409,7 @@ fn no_height() -> Height {
 }
 
 fn tip(app: &App) -> u64 {
-    app.chain().last_block.map_or(0, |(height, _)| height.value())
+    app.chain().tip().value()
 }
 
 /// The asked height, of which there is a block; the tip if none is asked.

@@ -1,0 +1,82 @@
+//! Judging received transactions beside the swarm: signatures take time, and the swarm must not wait.
+//!
+//! One after another, in the order in which they came, so that those of one author keep their
+//! sequence. What finds the queue full is handed back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use libp2p::PeerId;
+use libp2p::gossipsub::{MessageAcceptance, MessageId};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::app::App;
+use crate::mempool::NotTaken;
+
+/// A message with a transaction.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) id: MessageId,
+    pub(super) from: PeerId,
+    pub(super) bytes: Bytes,
+    /// Whether its stamp says that it was offered again just now.
+    pub(super) offered_again: bool,
+}
+
+/// A message that was judged.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) id: MessageId,
+    pub(super) from: PeerId,
+    pub(super) acceptance: MessageAcceptance,
+}
+
+/// The queue before the judge.
+#[derive(Debug)]
+pub(super) struct Judge {
+    queue: Sender<Received>,
+}
+
+impl Judge {
+    /// Judges until this or the receiver of the verdicts is dropped. At most `unjudged` messages and
+    /// `unreported` verdicts wait.
+    pub(super) fn start(app: Arc<App>, unjudged: usize, unreported: usize) -> (Self, Receiver<Checked>) {
+        let (queue, received) = mpsc::channel(unjudged);
+        let (verdicts, checked) = mpsc::channel(unreported);
+        tokio::spawn(work(app, received, verdicts));
+        (Self { queue }, checked)
+    }
+
+    /// Takes a message, or hands it back where too many wait.
+    pub(super) fn take(&self, message: Received) -> Result<(), Received> {
+        self.queue.try_send(message).map_err(mpsc::error::TrySendError::into_inner)
+    }
+}
+
+async fn work(app: Arc<App>, mut received: Receiver<Received>, verdicts: Sender<Checked>) {
+    while let Some(Received { id, from, bytes, offered_again }) = received.recv().await {
+        let app = Arc::clone(&app);
+        let judged = tokio::task::spawn_blocking(move || judge(&app, bytes, offered_again)).await;
+        // A message that makes the judge panic must not make this node deaf to all others.
+        let acceptance = judged.unwrap_or(MessageAcceptance::Ignore);
+        if verdicts.send(Checked { id, from, acceptance }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What becomes of a transaction message.
+///
+/// One that waits here already is passed on if it was offered again just now: behind this node may
+/// be one that lacks it, and to that one this node's own offer would be a copy of the same message.
+pub(super) fn judge(app: &App, bytes: Bytes, offered_again: bool) -> MessageAcceptance {
+    match app.submit(bytes) {
+        Ok(_) => MessageAcceptance::Accept,
+        Err(NotTaken::Waiting) if offered_again => MessageAcceptance::Accept,
+        Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
+            MessageAcceptance::Reject
+        }
+        // Known already, too late or too many: nobody's fault.
+        Err(_) => MessageAcceptance::Ignore,
+    }
+}
