@@ -3,25 +3,27 @@
 .PHONY: run demo test bench release soak lint doc tools
 
 ARGS ?=
+KILLS ?= 100
 
 run: tools ## Start four validators on loopback; Ctrl-C stops them
-	@cargo build --quiet
+	@cargo build
 	@exec cargo run --quiet -- devnet $(ARGS)
 
 demo: tools ## Play the whole story against a throw-away network, attacks included
+	@cargo build
 	@cargo run --quiet -- demo $(ARGS)
 
 test: tools ## Everything
 	cargo test --workspace
 
 bench: tools ## Our code beside others' code, in one run
-	cargo bench --workspace --bench batch_tree --bench bundle --bench light_block --bench signatures --bench state_commit
+	cargo bench --workspace --bench batch_tree --bench bundle --bench light_block --bench signatures --bench state_commit -- $(ARGS)
 
 release: tools ## The binary that operators run: target/release/zynk
 	cargo build --release
 
-soak: tools ## The long fault runs
-	cargo test --release --test crashes -- --ignored --nocapture
+soak: tools ## The long fault runs; KILLS=3 for a short one
+	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes -- --ignored --nocapture
 
 lint: tools
 	cargo fmt --all --check
