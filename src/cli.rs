@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{demo, devnet, did, genesis, keys, light, node, stamp, tx, verify};
+use crate::commands::person::{account, contacts, messages, proofs};
+use crate::commands::{demo, devnet, did, gateway, genesis, keys, light, node, relay, stamp, tx, verify};
 
 /// Identities and stamped hashes on a chain, and proofs of both that need no network.
 #[derive(Debug, Parser)]
@@ -42,9 +43,35 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Follow the chain as a light client and print what is verified
     Light(light::Arguments),
+    /// Register with a relay: an identity of one's own, paid for by the relay
+    Register(account::Register),
+    /// Let another device join this identity
+    Link(account::Link),
+    /// Remove a device from this identity
+    Unlink(account::Unlink),
+    /// Take an identity back with its 24 words
+    Recover(account::Recover),
+    /// Write to somebody, end to end encrypted
+    Send(messages::Send),
+    /// Receive, and send what waits
+    Listen(messages::Listen),
+    /// Show messages
+    History(messages::History),
+    /// List the people this device knows
+    Contacts(contacts::Contacts),
+    /// Prove a contact's keys on chain and show the safety number
+    VerifyContact(contacts::VerifyContact),
+    /// Write the proof of a message
+    Proof(proofs::Proof),
+    /// Write everything of the person's to a file
+    Export(proofs::Export),
     /// Run a validator or full node
     Node(node::Arguments),
-    /// Run a network of validators on this machine
+    /// Run a relay: mailboxes, and anchors of what they take in
+    Relay(relay::Arguments),
+    /// Run a gateway: the one address for clients
+    Gateway(gateway::Arguments),
+    /// Run a network of validators, relay and gateway on this machine
     Devnet(devnet::Arguments),
     /// Play the whole story against a throw-away network, attacks included
     Demo(demo::Arguments),

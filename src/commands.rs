@@ -3,10 +3,13 @@
 pub(crate) mod demo;
 pub(crate) mod devnet;
 pub(crate) mod did;
+pub(crate) mod gateway;
 pub(crate) mod genesis;
 pub(crate) mod keys;
 pub(crate) mod light;
 pub(crate) mod node;
+pub(crate) mod person;
+pub(crate) mod relay;
 pub(crate) mod stamp;
 pub(crate) mod tx;
 pub(crate) mod verify;

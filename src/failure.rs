@@ -25,6 +25,15 @@ pub(crate) enum Failure {
     /// A bundle does not parse.
     #[error("{}: {source}", path.display())]
     Bundle { path: PathBuf, source: audit::bundle::BundleError },
+    /// The device could not do it.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The relay could not start or go on.
+    #[error(transparent)]
+    Relay(#[from] relay::Error),
+    /// The gateway could not start or go on.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
     /// A header or checkpoint was refused.
     #[error(transparent)]
     Light(#[from] light::Error),
@@ -67,6 +76,24 @@ pub(crate) enum Failure {
     /// A step of the demo did not hold.
     #[error("the demo did not hold: {0}")]
     Demo(String),
+    /// A message did not leave.
+    #[error("not sent: {reason}")]
+    NotSent { code: u32, reason: String },
+    /// No home was named.
+    #[error("whose home? Name it with --home or {0}")]
+    NoHome(&'static str),
+    /// The gateway's configuration names no upstream.
+    #[error("gateway.toml names no {0}")]
+    NoUpstream(&'static str),
+    /// No passphrase could be read.
+    #[error("no passphrase: {0}")]
+    NoPassphrase(std::io::Error),
+    /// Two passphrases that differ.
+    #[error("the passphrases differ")]
+    TwoPassphrases,
+    /// A file that should be text is none.
+    #[error("{}: not UTF-8 text", .0.display())]
+    NotText(PathBuf),
     /// The system gives no threads or sockets.
     #[error("the system refuses to start: {0}")]
     Runtime(std::io::Error),
@@ -81,6 +108,10 @@ impl Failure {
             Self::Stamp(error) => error.code(),
             Self::Bundle { source, .. } => source.code(),
             Self::Light(error) => error.code(),
+            Self::Client(error) => error.code(),
+            Self::Relay(error) => error.code(),
+            Self::Gateway(error) => error.code(),
+            Self::NotSent { code, .. } => *code,
             Self::Checkpoint { .. } => 6001,
             Self::Io { .. } => 6002,
             Self::NoIdentity(_) => 6003,
@@ -95,6 +126,11 @@ impl Failure {
             Self::Runtime(_) => 6012,
             Self::Run(_) => 6013,
             Self::Demo(_) => 6014,
+            Self::NoHome(_) => 6015,
+            Self::NoUpstream(_) => 6016,
+            Self::NoPassphrase(_) => 6017,
+            Self::TwoPassphrases => 6018,
+            Self::NotText(_) => 6019,
         }
     }
 
@@ -116,6 +152,8 @@ impl Failure {
             Self::NoBond { .. } => Some("have somebody send it tokens with `zynk tx transfer`"),
             Self::ProofExists(_) => Some("move it away, or choose another place with --out or --one"),
             Self::Unconfirmed(_) => Some("add --yes if you mean it"),
+            Self::NoPassphrase(_) => Some("name a file with --passphrase-file, or set ZYNK_PASSPHRASE"),
+            Self::NoUpstream(_) => Some("write its URL into gateway.toml"),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! `zynk`: identities and stamped hashes on a chain that proves both without itself.
+//! `zynk`: identities, messages and stamped hashes, and a chain that proves them without itself.
 //!
 //! Parse, load, trace, run: what a command does is in `commands/`, what it needs is in the rooms.
 
@@ -15,6 +15,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
+use crate::commands::person::{account, contacts, messages, proofs};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -35,7 +36,20 @@ fn run(command: Command, json: bool) -> Result<Report, Failure> {
         Command::Tx(command) => wait(commands::tx::run(command)),
         Command::Did(command) => wait(commands::did::run(command)),
         Command::Stamp(arguments) => wait(commands::stamp::run(arguments)),
+        Command::Register(arguments) => wait(account::register(arguments)),
+        Command::Link(arguments) => wait(account::link(arguments, json)),
+        Command::Unlink(arguments) => wait(account::unlink(arguments)),
+        Command::Recover(arguments) => wait(account::recover(arguments)),
+        Command::Send(arguments) => wait(messages::send(arguments)),
+        Command::Listen(arguments) => wait(messages::listen(arguments, json)),
+        Command::History(arguments) => wait(messages::history(arguments)),
+        Command::Contacts(arguments) => wait(contacts::list(arguments)),
+        Command::VerifyContact(arguments) => wait(contacts::verify(arguments)),
+        Command::Proof(arguments) => wait(proofs::proof(arguments)),
+        Command::Export(arguments) => wait(proofs::export(arguments)),
         Command::Node(arguments) => serve(commands::node::run(arguments)),
+        Command::Relay(arguments) => serve(commands::relay::run(arguments)),
+        Command::Gateway(arguments) => serve(commands::gateway::run(arguments)),
         Command::Devnet(arguments) => wait(commands::devnet::run(arguments, json)),
         Command::Demo(arguments) => wait(commands::demo::run(arguments, json)),
         Command::Light(arguments) => wait(commands::light::run(arguments, json)),

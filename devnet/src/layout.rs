@@ -8,11 +8,18 @@ use genesis::{Builder, Genesis, KeyFile, KeyKind, peer};
 use ledger::Params;
 use ledger::genesis::GenesisValidator;
 use node::config::{Config, Home, Network as P2p, Rpc};
+use rpc::relay::Registration;
 use tendermint::Time;
-use types::{Amount, ChainId};
+use types::{Address, Amount, ChainId};
 
 /// Ports that one validator uses: consensus, RPC, gossip; CometBFT's own numbers for the first.
 const PORTS: u16 = 3;
+
+/// What the relay's account has at the beginning: it pays for people's identities, its log's bond and its anchors.
+const RELAY_FUNDS: Amount = Amount(10_000 * Amount::ZYNK.0);
+
+/// How often the relay anchors, in milliseconds: once in a block's time, so that a message is provable soon.
+const ANCHOR_INTERVAL_MS: u64 = 500;
 
 /// How a network is made.
 #[derive(Debug, Clone)]
@@ -21,8 +28,11 @@ pub struct Settings {
     pub chain: ChainId,
     /// How many validators, 1 to 64, each with the same stake.
     pub validators: u16,
-    /// The first port; the validators use three each from there on. 0 looks for free ones.
+    /// The first port; the validators use three each from there on, then relay and gateway one each. 0 looks for
+    /// free ones.
     pub first_port: u16,
+    /// Whether there is a relay, and a gateway before it.
+    pub services: bool,
     /// The chain's parameters.
     pub params: Params,
 }
@@ -32,6 +42,14 @@ pub struct Settings {
 pub struct Network {
     folder: PathBuf,
     configs: Vec<Config>,
+    services: Option<Services>,
+}
+
+/// Where the services listen.
+#[derive(Debug, Clone, Copy)]
+struct Services {
+    relay: SocketAddr,
+    gateway: SocketAddr,
 }
 
 impl Network {
@@ -41,18 +59,26 @@ impl Network {
     /// When a file cannot be written, or the settings are not those of a chain.
     pub fn create(folder: &Path, settings: &Settings, now: Time) -> anyhow::Result<Self> {
         anyhow::ensure!((1..=64).contains(&settings.validators), "a network on loopback has 1 to 64 validators");
-        let network = Self { folder: folder.to_owned(), configs: configs(settings)? };
+        let (configs, services) = places(settings)?;
+        let network = Self { folder: folder.to_owned(), configs, services };
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let faucet = KeyFile::generate(KeyKind::Account);
         faucet.create(&network.faucet())?;
         let mut builder = Builder::new(settings.chain.clone(), now, settings.params);
         builder = builder.account(faucet.public().address(), Amount(1_000_000 * Amount::ZYNK.0))?;
+        if network.services.is_some() {
+            builder = builder.account(network.make_relay_account()?, RELAY_FUNDS)?;
+        }
         for place in 0..network.len() {
             builder = builder.validator(network.make_validator(place, &faucet)?)?;
         }
         let genesis = builder.build()?;
         let json = genesis.to_json();
-        for path in (0..network.len()).map(|place| network.home(place).genesis()).chain([network.genesis()]) {
+        let mut copies: Vec<PathBuf> = (0..network.len()).map(|place| network.home(place).genesis()).chain([network.genesis()]).collect();
+        if let Some(services) = network.services {
+            copies.extend(network.configure(services)?);
+        }
+        for path in copies {
             std::fs::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
         }
         network.connect()?;
@@ -64,12 +90,17 @@ impl Network {
     /// # Errors
     /// When a home cannot be read.
     pub fn load(folder: &Path) -> anyhow::Result<Self> {
-        let mut network = Self { folder: folder.to_owned(), configs: Vec::new() };
+        let mut network = Self { folder: folder.to_owned(), configs: Vec::new(), services: None };
         while network.home(network.len()).config().exists() {
             let config = Config::load(&network.home(network.len()).config())?;
             network.configs.push(config);
         }
         anyhow::ensure!(!network.configs.is_empty(), "{} holds no network", folder.display());
+        if network.relay_home().config().exists() {
+            let relay = relay::Config::load(&network.relay_home().config())?.listen;
+            let gateway = gateway::Settings::load(&network.gateway_home().settings())?.listen;
+            network.services = Some(Services { relay, gateway });
+        }
         Ok(network)
     }
 
@@ -127,6 +158,48 @@ impl Network {
         format!("http://{}", self.configs[place].rpc.listen)
     }
 
+    /// Whether there are a relay and a gateway.
+    #[must_use]
+    pub const fn has_services(&self) -> bool {
+        self.services.is_some()
+    }
+
+    /// The relay's home folder.
+    #[must_use]
+    pub fn relay_folder(&self) -> PathBuf {
+        self.folder.join("relay")
+    }
+
+    /// The gateway's home folder.
+    #[must_use]
+    pub fn gateway_folder(&self) -> PathBuf {
+        self.folder.join("gateway")
+    }
+
+    /// The relay's home.
+    #[must_use]
+    pub fn relay_home(&self) -> relay::Home {
+        relay::Home::new(&self.relay_folder())
+    }
+
+    /// The gateway's home.
+    #[must_use]
+    pub fn gateway_home(&self) -> gateway::Home {
+        gateway::Home::new(&self.gateway_folder())
+    }
+
+    /// The relay's URL, if there is one.
+    #[must_use]
+    pub fn relay_url(&self) -> Option<String> {
+        self.services.map(|services| format!("http://{}", services.relay))
+    }
+
+    /// The gateway's URL, if there is one: the address for clients.
+    #[must_use]
+    pub fn gateway_url(&self) -> Option<String> {
+        self.services.map(|services| format!("http://{}", services.gateway))
+    }
+
     /// Reads the genesis.
     ///
     /// # Errors
@@ -151,6 +224,37 @@ impl Network {
         })
     }
 
+    /// Makes the relay's account; its address.
+    fn make_relay_account(&self) -> anyhow::Result<Address> {
+        std::fs::create_dir_all(self.relay_folder())?;
+        let account = KeyFile::generate(KeyKind::Account);
+        account.create(&self.relay_home().account_key())?;
+        Ok(account.public().address())
+    }
+
+    /// Writes what relay and gateway are told; where their copies of the genesis belong.
+    fn configure(&self, services: Services) -> anyhow::Result<[PathBuf; 2]> {
+        std::fs::create_dir_all(self.gateway_folder())?;
+        let node = self.url(0);
+        let limits = relay::config::Limits { trusted_proxies: vec![services.gateway.ip()], ..Default::default() };
+        let relay = relay::Config {
+            listen: services.relay,
+            node: node.clone(),
+            registration: Registration::Open,
+            anchor_interval_ms: ANCHOR_INTERVAL_MS,
+            sponsor: relay::config::Sponsor::default(),
+            limits,
+        };
+        relay.save(&self.relay_home().config())?;
+        let gateway = gateway::Settings {
+            relay: Some(format!("http://{}", services.relay)),
+            node: Some(node),
+            ..gateway::Settings::new(services.gateway)
+        };
+        gateway.save(&self.gateway_home().settings())?;
+        Ok([self.relay_home().genesis(), self.gateway_home().genesis()])
+    }
+
     /// Tells every validator of the others.
     fn connect(&self) -> anyhow::Result<()> {
         let ids: Vec<String> = (0..self.len())
@@ -168,23 +272,32 @@ impl Network {
     }
 }
 
-fn configs(settings: &Settings) -> anyhow::Result<Vec<Config>> {
-    let count = settings.validators * PORTS;
+/// What listens where.
+fn places(settings: &Settings) -> anyhow::Result<(Vec<Config>, Option<Services>)> {
+    let (validators, services) = (settings.validators * PORTS, if settings.services { 2 } else { 0 });
+    let count = validators + services;
     let ports: Vec<u16> = match settings.first_port {
         0 => free_ports(count.into())?,
         first => (first..=u16::MAX).take(count.into()).collect(),
     };
     anyhow::ensure!(ports.len() == usize::from(count), "no {count} ports from {} on", settings.first_port);
+    let (validators, services) = ports.split_at(validators.into());
+    let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let p2p = |port: u16| Ok::<_, anyhow::Error>(P2p { listen: format!("/ip4/127.0.0.1/tcp/{port}").parse()?, peers: Vec::new() });
     let config = |(place, ports): (usize, &[u16])| {
         Ok(Config {
             moniker: format!("validator{place}"),
             consensus: p2p(ports[0])?,
-            rpc: Rpc { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[1])) },
+            rpc: Rpc { listen: loopback(ports[1]) },
             gossip: p2p(ports[2])?,
         })
     };
-    ports.chunks(PORTS.into()).enumerate().map(config).collect()
+    let configs = validators.chunks(PORTS.into()).enumerate().map(config).collect::<anyhow::Result<_>>()?;
+    let services = match services {
+        [relay, gateway] => Some(Services { relay: loopback(*relay), gateway: loopback(*gateway) }),
+        _ => None,
+    };
+    Ok((configs, services))
 }
 
 /// Ports that are free now; all are held at once, so that none is given twice.

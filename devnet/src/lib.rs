@@ -1,4 +1,5 @@
-//! A whole network on loopback: real validators, each a process of its own, for people and tests.
+//! A whole network on loopback: real validators, a relay and a gateway, each a process of its own, for
+//! people and tests.
 //!
 //! [`Network::create`] lays out a home for every validator and the chain's genesis;
 //! [`Network::start`] starts one process each with the binary it is given. It owns no rule of the
@@ -8,4 +9,4 @@ mod layout;
 mod process;
 
 pub use layout::{Network, Settings};
-pub use process::{Running, Validator};
+pub use process::{Running, Service, Validator};

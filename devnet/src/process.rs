@@ -8,11 +8,19 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rpc::Node;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::layout::Network;
 
 /// How long a process may take to stop cleanly.
 const STOPPING: Duration = Duration::from_secs(10);
+
+/// How long a service may take to answer after its start: the relay waits for its log's registration.
+const STARTING: Duration = Duration::from_secs(30);
+
+/// How long an answer about its health may take.
+const ANSWERING: Duration = Duration::from_secs(2);
 
 /// A network that runs. Dropped, it is killed.
 #[derive(Debug)]
@@ -20,6 +28,28 @@ pub struct Running {
     network: Network,
     binary: PathBuf,
     validators: Vec<Option<Validator>>,
+    relay: Option<Child>,
+    gateway: Option<Child>,
+}
+
+/// What runs beside the validators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Keeps mailboxes and anchors them.
+    Relay,
+    /// The address for clients.
+    Gateway,
+}
+
+impl Service {
+    /// What it is called, as a command and in its log's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Gateway => "gateway",
+        }
+    }
 }
 
 /// One validator's process.
@@ -35,7 +65,7 @@ impl Network {
     /// # Errors
     /// When a process cannot be started.
     pub fn start(&self, binary: &Path) -> anyhow::Result<Running> {
-        let mut running = Running { network: self.clone(), binary: binary.to_owned(), validators: Vec::new() };
+        let mut running = Running { network: self.clone(), binary: binary.to_owned(), validators: Vec::new(), relay: None, gateway: None };
         for place in 0..self.len() {
             running.validators.push(None);
             running.revive(place, &[])?;
@@ -62,20 +92,99 @@ impl Running {
     /// # Errors
     /// When the process cannot be started.
     pub fn revive(&mut self, place: usize, environment: &[(&str, &str)]) -> anyhow::Result<()> {
-        let home = self.network.home_folder(place);
-        let log = OpenOptions::new().create(true).append(true).open(home.join("node.log"))?;
-        let child = Command::new(&self.binary)
-            .args(["node", "--attached", "--home"])
-            .arg(&home)
-            .envs(environment.iter().copied())
+        let child = self.spawn("node", &self.network.home_folder(place), environment)?;
+        self.validators[place] = Some(Validator { child });
+        Ok(())
+    }
+
+    /// Starts relay and gateway, where the network has them, and waits until both answer. The chain must
+    /// have begun: the relay registers its log at its first start.
+    ///
+    /// # Errors
+    /// When a process cannot be started, or has ended.
+    pub async fn start_services(&mut self) -> anyhow::Result<()> {
+        if self.network.has_services() {
+            for service in [Service::Relay, Service::Gateway] {
+                self.start_service(service, &[])?;
+                self.wait_for_service(service, STARTING).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a service that does not run. `environment` is added to its own.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_service(&mut self, service: Service, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+        let child = self.spawn(service.name(), &self.folder(service), environment)?;
+        *self.child(service) = Some(child);
+        Ok(())
+    }
+
+    /// Kills a service as a power cut would: SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_service(&mut self, service: Service) -> anyhow::Result<()> {
+        let mut child = self.child(service).take().with_context(|| format!("the {} does not run", service.name()))?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Whether a service's process has ended by itself.
+    pub fn has_fallen(&mut self, service: Service) -> bool {
+        self.child(service).as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
+    /// Waits until a service answers at `/health`.
+    ///
+    /// # Errors
+    /// When it has not within `patience`, or its process has ended.
+    pub async fn wait_for_service(&mut self, service: Service, patience: Duration) -> anyhow::Result<()> {
+        let url = match service {
+            Service::Relay => self.network.relay_url(),
+            Service::Gateway => self.network.gateway_url(),
+        };
+        let address = url.context("the network has no services")?.trim_start_matches("http://").to_owned();
+        let deadline = Instant::now() + patience;
+        while !is_healthy(&address).await {
+            let words = self.words(&self.folder(service), service.name());
+            anyhow::ensure!(!self.has_fallen(service), "the {} has ended:\n{words}", service.name());
+            anyhow::ensure!(Instant::now() < deadline, "the {} does not answer within {patience:?}:\n{words}", service.name());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    fn folder(&self, service: Service) -> PathBuf {
+        match service {
+            Service::Relay => self.network.relay_folder(),
+            Service::Gateway => self.network.gateway_folder(),
+        }
+    }
+
+    const fn child(&mut self, service: Service) -> &mut Option<Child> {
+        match service {
+            Service::Relay => &mut self.relay,
+            Service::Gateway => &mut self.gateway,
+        }
+    }
+
+    /// Starts `zynk COMMAND --home HOME`; it ends when our end of its standard input does.
+    fn spawn(&self, command: &str, home: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Child> {
+        let log = OpenOptions::new().create(true).append(true).open(home.join(format!("{command}.log")))?;
+        Command::new(&self.binary)
+            .args([command, "--attached", "--home"])
+            .arg(home)
             .env("ZYNK_LOG", std::env::var("ZYNK_LOG").unwrap_or_else(|_| "info,arc_malachitebft=warn".to_owned()))
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.binary.display()))?;
-        self.validators[place] = Some(Validator { child });
-        Ok(())
+            .with_context(|| format!("cannot start {}", self.binary.display()))
     }
 
     /// Kills a validator as a power cut would: SIGKILL.
@@ -89,27 +198,15 @@ impl Running {
         Ok(())
     }
 
-    /// Stops every validator cleanly: SIGTERM, and SIGKILL for one that does not listen.
+    /// Stops everything cleanly, the services first: SIGTERM, and SIGKILL for what does not listen.
     ///
     /// # Errors
     /// When a process cannot be waited for.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        for validator in self.validators.iter().flatten() {
-            if let Some(pid) = i32::try_from(validator.child.id()).ok().and_then(Pid::from_raw) {
-                // One that is gone already needs no signal.
-                let _ = kill_process(pid, Signal::TERM);
-            }
-        }
-        let deadline = Instant::now() + STOPPING;
-        for mut validator in self.validators.iter_mut().filter_map(Option::take) {
-            while validator.child.try_wait()?.is_none() {
-                if Instant::now() > deadline {
-                    validator.child.kill()?;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        Ok(())
+        let (gateway, relay) = (self.gateway.take(), self.relay.take());
+        stop(gateway.into_iter().collect())?;
+        stop(relay.into_iter().collect())?;
+        stop(self.validators.iter_mut().filter_map(Option::take).map(|validator| validator.child).collect())
     }
 
     /// The validators whose process has ended by itself, and the last lines of their logs.
@@ -128,7 +225,17 @@ impl Running {
     /// The last lines of a validator's log.
     #[must_use]
     pub fn last_words(&self, place: usize) -> String {
-        let log = std::fs::read_to_string(self.network.home_folder(place).join("node.log")).unwrap_or_default();
+        self.words(&self.network.home_folder(place), "node")
+    }
+
+    /// The last lines of a service's log.
+    #[must_use]
+    pub fn last_words_of(&self, service: Service) -> String {
+        self.words(&self.folder(service), service.name())
+    }
+
+    fn words(&self, home: &Path, command: &str) -> String {
+        let log = std::fs::read_to_string(home.join(format!("{command}.log"))).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(6)..].join("\n")
     }
@@ -167,10 +274,44 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for validator in self.validators.iter_mut().flatten() {
+        let validators = self.validators.iter_mut().flatten().map(|validator| &mut validator.child);
+        for child in validators.chain(&mut self.relay).chain(&mut self.gateway) {
             // One that is gone already cannot be killed.
-            let _ = validator.child.kill();
-            let _ = validator.child.wait();
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
+}
+
+/// Stops processes cleanly, all at once.
+fn stop(children: Vec<Child>) -> anyhow::Result<()> {
+    for child in &children {
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            // One that is gone already needs no signal.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+    let deadline = Instant::now() + STOPPING;
+    for mut child in children {
+        while child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                child.kill()?;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// Whether something answers `GET /health` with 200.
+async fn is_healthy(address: &str) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await?;
+        std::io::Result::Ok(status == *b"HTTP/1.1 200")
+    };
+    matches!(tokio::time::timeout(ANSWERING, ask).await, Ok(Ok(true)))
 }

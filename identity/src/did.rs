@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::{Encoding, Specification};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::{Decode, DecodeError, Domain, Encode, Reader};
 
@@ -66,15 +67,35 @@ impl FromStr for Did {
     }
 }
 
+/// Text in JSON, its 32 bytes where the form has byte strings (CBOR).
 impl Serialize for Did {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_bytes(&self.0) }
     }
 }
 
 impl<'de> Deserialize<'de> for Did {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        if deserializer.is_human_readable() { deserializer.deserialize_str(Either) } else { deserializer.deserialize_bytes(Either) }
+    }
+}
+
+/// Takes both: what serde buffered (a tagged enum's content) no longer says which form it had.
+struct Either;
+
+impl Visitor<'_> for Either {
+    type Value = Did;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a did:zynk identifier")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Did, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Did, E> {
+        bytes.try_into().map(Did).map_err(|_| E::invalid_length(bytes.len(), &"32 bytes"))
     }
 }
 

@@ -118,9 +118,11 @@ fn state_commit(criterion: &mut Criterion) {
             changes(count, *version)
         };
         group.bench_function(BenchmarkId::new("ours, tree and synced write", count), |bench| {
+            LazyCell::force(&proven);
             bench.iter_batched(|| next(&mut one), |changes| proven.commit(&changes), BatchSize::PerIteration);
         });
         group.bench_function(BenchmarkId::new("RocksDB, synced write", count), |bench| {
+            LazyCell::force(&plain);
             bench.iter_batched(|| next(&mut other), |changes| plain.commit(&changes), BatchSize::PerIteration);
         });
     }

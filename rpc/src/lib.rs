@@ -15,6 +15,7 @@ pub mod error;
 mod http;
 pub mod node;
 pub mod query;
+pub mod relay;
 pub mod submit;
 
 pub use chain::{Chain, Included, Proven};

@@ -62,7 +62,13 @@ pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Fail
 }
 
 async fn play(stage: &mut Stage, folder: &Path) -> Result<(), Failure> {
-    let settings = Settings { chain: "zynk-demo".parse().expect("a chain id"), validators: 4, first_port: 0, params: Params::default() };
+    let settings = Settings {
+        chain: "zynk-demo".parse().expect("a chain id"),
+        validators: 4,
+        first_port: 0,
+        services: true,
+        params: Params::default(),
+    };
     let network = Network::create(folder, &settings, Time::now()).map_err(Failure::Run)?;
     let mut running = network.start(&stage.binary()?).map_err(Failure::Run)?;
     let height = running.wait_for(0, 1, Duration::from_secs(60)).await.map_err(Failure::Run)?;

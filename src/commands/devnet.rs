@@ -1,10 +1,10 @@
 //! `zynk devnet`: a network on loopback that stays until Ctrl-C.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use devnet::{Network, Running, Settings};
+use devnet::{Network, Running, Service, Settings};
 use ledger::Params;
 use serde_json::json;
 use tendermint::Time;
@@ -13,6 +13,9 @@ use types::ChainId;
 use super::node::until_told;
 use crate::failure::Failure;
 use crate::report::{Report, say};
+
+/// How long the first block may take.
+const BEGINNING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
@@ -34,6 +37,9 @@ pub(crate) struct Arguments {
     /// A new network's time between blocks when there is work, in milliseconds; 0 is as fast as possible
     #[arg(long, value_name = "MS", default_value_t = Params::default().block_interval_ms)]
     block_interval_ms: u32,
+    /// A new network of validators alone, without relay and gateway
+    #[arg(long)]
+    chain_only: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Failure> {
@@ -42,7 +48,13 @@ pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Fail
         Network::load(home).map_err(Failure::Run)?
     } else {
         let params = Params { block_interval_ms: arguments.block_interval_ms, ..Params::default() };
-        let settings = Settings { chain: arguments.chain, validators: arguments.validators, first_port: arguments.port, params };
+        let settings = Settings {
+            chain: arguments.chain,
+            validators: arguments.validators,
+            first_port: arguments.port,
+            services: !arguments.chain_only,
+            params,
+        };
         Network::create(home, &settings, Time::now()).map_err(Failure::Run)?
     };
     let binary = std::env::current_exe().map_err(Failure::Runtime)?;
@@ -59,35 +71,71 @@ pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Fail
 
 /// Says where everything is, then watches; returns when a validator has ended by itself.
 async fn serve(running: &mut Running, json: bool) -> Result<(), Failure> {
-    let height = running.wait_for(0, 1, Duration::from_secs(60)).await.map_err(Failure::Run)?;
+    let height = begin(running).await?;
+    running.start_services().await.map_err(Failure::Run)?;
     let (text, value) = introduction(running.network(), height);
     say(json, &text, &value);
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Some((place, words)) = running.fallen().into_iter().next() {
-            return Err(Failure::Run(anyhow::anyhow!("validator{place} has ended by itself; its last words:\n{words}")));
+        watch(running)?;
+        for service in [Service::Relay, Service::Gateway] {
+            if running.has_fallen(service) {
+                let (name, words) = (service.name(), running.last_words_of(service));
+                return Err(Failure::Run(anyhow::anyhow!("the {name} has ended by itself; its last words:\n{words}")));
+            }
         }
     }
 }
 
+/// Waits for the first block.
+async fn begin(running: &mut Running) -> Result<u64, Failure> {
+    let began = Instant::now();
+    loop {
+        watch(running)?;
+        match running.height(0).await {
+            Ok(height) if height > 0 => return Ok(height),
+            _ if began.elapsed() > BEGINNING => {
+                let words = running.last_words(0);
+                return Err(Failure::Run(anyhow::anyhow!("no block within {BEGINNING:?}; the last words of validator0:\n{words}")));
+            }
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Fails when a validator has ended by itself.
+fn watch(running: &mut Running) -> Result<(), Failure> {
+    let fallen = running.fallen().into_iter().next();
+    fallen.map_or(Ok(()), |(place, words)| {
+        Err(Failure::Run(anyhow::anyhow!("validator{place} has ended by itself; its last words:\n{words}")))
+    })
+}
+
 fn introduction(network: &Network, height: u64) -> (String, serde_json::Value) {
     let urls: Vec<String> = (0..network.len()).map(|place| network.url(place)).collect();
-    let listed: Vec<String> = urls.iter().enumerate().map(|(place, url)| format!("  validator{place}  {url}/status")).collect();
-    let (genesis, faucet) = (network.genesis(), network.faucet());
-    let text = format!(
-        "{} validators, height {height}, files in {}\n{}\n\nTry, from another terminal:\n  \
-         alias zynk={}\n  \
-         export ZYNK_NODE={} ZYNK_GENESIS={} ZYNK_SPONSOR_KEY={}\n  \
-         zynk did create --out alice.keys\n  \
-         zynk stamp README.md && zynk verify README.md.zproof --file README.md\n  \
-         zynk light --count 3\nCtrl-C stops it.",
-        network.len(),
-        network.folder().display(),
-        listed.join("\n"),
-        std::env::current_exe().unwrap_or_else(|_| "zynk".into()).display(),
+    let mut listed: Vec<String> = urls.iter().enumerate().map(|(place, url)| format!("  validator{place}  {url}/status")).collect();
+    let (genesis, faucet, gateway) = (network.genesis(), network.faucet(), network.gateway_url());
+    let services = [("relay     ", network.relay_url()), ("gateway   ", gateway.clone())];
+    listed.extend(services.into_iter().filter_map(|(name, url)| Some(format!("  {name}  {}", url?))));
+    let binary = std::env::current_exe().unwrap_or_else(|_| "zynk".into());
+    let mut text =
+        format!("{} validators, height {height}, files in {}\n{}\n", network.len(), network.folder().display(), listed.join("\n"));
+    text.push_str(&format!(
+        "\nIn each terminal that you try something from:\n  alias zynk={}\n  export ZYNK_NODE={} ZYNK_GENESIS={} ZYNK_SPONSOR_KEY={}",
+        binary.display(),
         urls[0],
         genesis.display(),
-        faucet.display(),
-    );
-    (text, json!({"height": height, "rpc": urls, "genesis": genesis, "faucet": faucet}))
+        faucet.display()
+    ));
+    if let Some(gateway) = &gateway {
+        text.push_str(&format!(
+            " ZYNK_GATEWAY={gateway}\n\nTwo people, a terminal each; the relay pays for their identities:\n  \
+             export ZYNK_CLIENT=alice              # in the other: bob\n  \
+             zynk register                         # shows did:zynk:…, give it to the other\n  \
+             zynk listen                           # in bob's\n  \
+             zynk send did:zynk:… 'hello bob'      # in alice's"
+        ));
+    }
+    text.push_str("\n\nThe chain alone:\n  zynk stamp README.md && zynk verify README.md.zproof --file README.md\n  zynk light --count 3\nCtrl-C stops it.");
+    (text, json!({"height": height, "rpc": urls, "gateway": gateway, "genesis": genesis, "faucet": faucet}))
 }

@@ -41,7 +41,8 @@ pub(crate) fn quick() -> Params {
 
 /// Four validators at rest.
 pub(crate) fn create(folder: &Path) -> Network {
-    let settings = Settings { chain: "zynk-test".parse().expect("a chain id"), validators: 4, first_port: 0, params: quick() };
+    let settings =
+        Settings { chain: "zynk-test".parse().expect("a chain id"), validators: 4, first_port: 0, services: false, params: quick() };
     Network::create(folder, &settings, Time::now()).expect("a network")
 }
 

@@ -1,0 +1,40 @@
+//! The edge: one address for clients, which routes to relay and node, resolves identities and
+//! serves proofs.
+//!
+//! A [`Gateway`] stands before one relay and one node, each an [`Upstream`]: a router of the same
+//! process, which is called without a second hop, or a server at an address. What comes in is bounded and counted
+//! first (`edge`), then handed on (`upstream` for HTTP, `socket` for WebSockets) or answered
+//! from the chain, proven by `rpc::Chain` (`resolver`, `queries`).
+//!
+//! What this crate refuses to do: it keeps nothing but counters, caches nothing that a person sent,
+//! decides nothing about messages, and holds no key. It believes a node only as far as `light` does. Its
+//! logs hold no path, no query, no address. TLS ends before it, at a proxy of the operator's.
+//!
+//! Start with [`gateway`], then `edge`. `docs/spec/gateway.md` is the page of routes and codes.
+
+mod admission;
+mod body;
+mod edge;
+pub mod error;
+pub mod gateway;
+mod headers;
+mod health;
+mod listener;
+mod metrics;
+mod prover;
+mod queries;
+mod resolver;
+pub mod settings;
+mod socket;
+mod target;
+mod tokens;
+mod upstream;
+
+pub use error::Error;
+pub use gateway::{Gateway, run};
+pub use headers::CLIENT;
+pub use settings::{Home, Limits, Network, Settings};
+pub use upstream::Upstream;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The whole door, with real sockets before it and, where a story wants it, behind it.
+
+mod chain;
+mod door;
+mod queries;
+mod resolver;
+mod sockets;
+mod world;

@@ -1,0 +1,163 @@
+//! `zynk register`, `link`, `unlink`, `recover`: identities and devices of one's own.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::client::{LinkCode, RecoveryKit};
+use clap::Args;
+use identity::Did;
+use serde_json::json;
+
+use super::{Device, NewDevice};
+use crate::failure::Failure;
+use crate::report::{Report, say};
+
+/// How long a new device waits to be let in.
+const LINKING: Duration = Duration::from_secs(10 * 60);
+
+/// How large a file with a recovery kit may be, in bytes.
+const MAX_KIT: u64 = 4096;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example, against a network started with `zynk devnet`:\n  \
+    zynk register --genesis .zynk/devnet/genesis.json --folder alice\n\n\
+    The relay pays for the identity. The 24 words are shown once: write them down, they are the way back.")]
+pub(crate) struct Register {
+    #[command(flatten)]
+    device: NewDevice,
+    /// An invitation, where the relay wants one
+    #[arg(long, value_name = "CODE")]
+    invitation: Option<String>,
+    /// Write the 24 words to this file (mode 0600) instead of showing them
+    #[arg(long, value_name = "FILE")]
+    kit_out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    zynk link --did did:zynk:… --folder tablet     # on the new device: shows a code and waits\n  \
+    zynk link CODE --folder alice                  # on a device of the identity")]
+pub(crate) struct Link {
+    /// On a device of the identity: let the device in that shows this code
+    #[arg(value_name = "CODE", conflicts_with_all = ["did", "gateway", "genesis", "checkpoint"], required_unless_present = "did")]
+    code: Option<LinkCode>,
+    /// On a new device: the identity that it is to join
+    #[arg(long, value_name = "DID", requires = "basis")]
+    did: Option<Did>,
+    #[command(flatten)]
+    device: Device,
+    /// The gateway of the relay, for a new device
+    #[arg(long, env = "ZYNK_GATEWAY", value_name = "URL", default_value = "http://127.0.0.1:26669")]
+    gateway: String,
+    #[command(flatten)]
+    basis: Option<crate::cli::Basis>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zynk unlink 2 --folder alice")]
+pub(crate) struct Unlink {
+    /// The id of the device that is to go; `zynk contacts --own` lists them
+    #[arg(value_name = "DEVICE")]
+    id: u16,
+    #[command(flatten)]
+    device: Device,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example, on a new machine:\n  \
+    zynk recover did:zynk:… --kit words.txt --genesis genesis.json --folder alice\n\n\
+    Takes the identity back with its 24 words: the committed control key takes over, this device joins, and every other\n\
+    device is removed, but those that --keep names.")]
+pub(crate) struct Recover {
+    /// The identity
+    #[arg(value_name = "DID")]
+    did: Did,
+    /// A file with the 24 words; else they are asked for
+    #[arg(long, value_name = "FILE")]
+    kit: Option<PathBuf>,
+    /// A device that is not removed; may be given several times
+    #[arg(long, value_name = "DEVICE")]
+    keep: Vec<u16>,
+    #[command(flatten)]
+    device: NewDevice,
+}
+
+pub(crate) async fn register(arguments: Register) -> Result<Report, Failure> {
+    let client = arguments.device.open().await?;
+    let registered = client.register(arguments.invitation).await?;
+    let words = registered.kit.words().join(" ");
+    let place = match &arguments.kit_out {
+        Some(path) => {
+            ::genesis::file::create_secret(path, format!("{words}\n").as_bytes()).map_err(Failure::file(path))?;
+            format!("the recovery kit is in {}", path.display())
+        }
+        None => format!("write these 24 words down, they are the only way back and are not shown again:\n{}", columns(&registered.kit)),
+    };
+    client.forget_kit().await?;
+    client.close().await;
+    let shown = arguments.kit_out.is_none().then_some(words);
+    Ok(Report::new(
+        format!("registered {}; {place}", registered.did),
+        json!({"did": registered.did, "device": 1, "folder": arguments.device.device.folder(), "kit": shown, "kit_file": arguments.kit_out}),
+    ))
+}
+
+pub(crate) async fn link(arguments: Link, json: bool) -> Result<Report, Failure> {
+    if let Some(code) = &arguments.code {
+        let client = arguments.device.open().await?;
+        let device = client.link_accept(code).await?;
+        client.close().await;
+        return Ok(Report::new(format!("device {device} has joined this identity"), json!({"device": device})));
+    }
+    let (Some(did), Some(basis)) = (arguments.did, arguments.basis) else { unreachable!("clap requires both where there is no code") };
+    let new = NewDevice { device: arguments.device, gateway: arguments.gateway, basis };
+    let client = new.open().await?;
+    let code = client.link_request(&did).await?;
+    say(json, &format!("on a device of {did}, give within ten minutes:\n  zynk link {code}"), &json!({"code": code.to_string()}));
+    let device = client.link_finish(LINKING).await?;
+    client.close().await;
+    Ok(Report::new(format!("this is device {device} of {did}"), json!({"did": did, "device": device})))
+}
+
+pub(crate) async fn unlink(arguments: Unlink) -> Result<Report, Failure> {
+    let client = arguments.device.open().await?;
+    client.unlink(arguments.id).await?;
+    client.close().await;
+    Ok(Report::new(format!("device {} has left this identity, and its sessions end", arguments.id), json!({"device": arguments.id})))
+}
+
+pub(crate) async fn recover(arguments: Recover) -> Result<Report, Failure> {
+    let words = match &arguments.kit {
+        Some(path) => {
+            let bytes = ::genesis::file::read_secret(path, MAX_KIT).map_err(Failure::file(path))?;
+            String::from_utf8(bytes).map_err(|_| Failure::NotText(path.clone()))?
+        }
+        None => rpassword::prompt_password("the 24 words: ").map_err(Failure::NoPassphrase)?,
+    };
+    let kit = RecoveryKit::parse(words.trim()).map_err(::client::Error::from)?;
+    let client = arguments.device.open().await?;
+    let recovered = client.recover(&arguments.did, &kit, &arguments.keep).await?;
+    client.close().await;
+    Ok(Report::new(
+        format!(
+            "{} is yours again; this is its device {}, {} others were removed",
+            recovered.did,
+            recovered.device,
+            recovered.removed.len()
+        ),
+        json!({"did": recovered.did, "device": recovered.device, "removed": recovered.removed}),
+    ))
+}
+
+/// The words in six rows of four, numbered.
+fn columns(kit: &RecoveryKit) -> String {
+    let mut rows = String::new();
+    for (row, words) in kit.words().chunks(4).enumerate() {
+        for (column, word) in words.iter().enumerate() {
+            let _ = write!(rows, "  {:>2}. {word:<10}", row * 4 + column + 1);
+        }
+        rows.push('\n');
+    }
+    rows
+}

@@ -1,0 +1,215 @@
+//! `zynk send`, `listen`, `history`: messages.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use ::client::history::State;
+use ::client::{Event, Message};
+use ::mailbox::frame::Kind;
+use clap::Args;
+use identity::Did;
+use serde_json::json;
+use types::Millis;
+
+use super::Device;
+use crate::commands::node::until_told;
+use crate::failure::Failure;
+use crate::report::{Report, say};
+
+/// The longest text, in bytes, that is read from standard input.
+const MAX_TEXT: u64 = 64 << 10;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    zynk send did:zynk:… 'see you at six' --folder alice\n\n\
+    The contact's keys are proven on chain before the first message. One tick (✓) means: on the relay's disk.")]
+pub(crate) struct Send {
+    /// To whom
+    #[arg(value_name = "DID")]
+    to: Did,
+    /// What; - reads standard input
+    #[arg(value_name = "TEXT")]
+    text: String,
+    /// How long to wait for the relay, in seconds; then the message waits in the outbox
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    wait: u64,
+    #[command(flatten)]
+    device: Device,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    zynk listen --folder bob\n\n\
+    Prints what comes until Ctrl-C, sends what waits, and tells senders that their messages were delivered.")]
+pub(crate) struct Listen {
+    /// Stop after so many messages came
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Stop once the mailbox is empty and nothing waits in the outbox
+    #[arg(long)]
+    until_empty: bool,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "S")]
+    seconds: Option<u64>,
+    #[command(flatten)]
+    device: Device,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zynk history did:zynk:… --folder bob --read")]
+pub(crate) struct History {
+    /// Only what was written with this identity
+    #[arg(value_name = "DID")]
+    with: Option<Did>,
+    /// How many, the newest
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// Tell the sender that these were read
+    #[arg(long, requires = "with")]
+    read: bool,
+    #[command(flatten)]
+    device: Device,
+}
+
+pub(crate) async fn send(arguments: Send) -> Result<Report, Failure> {
+    let text = if arguments.text == "-" { read_text()? } else { arguments.text };
+    let client = arguments.device.open().await?;
+    let id = client.send(&arguments.to, &text).await?;
+    let message = client.settle(&id, Duration::from_secs(arguments.wait)).await?;
+    client.close().await;
+    let value = json!(&message);
+    match (message.state, message.code) {
+        (State::Accepted, _) => Ok(Report::new(format!("✓ {id}"), value)),
+        (_, Some(code)) => Err(Failure::NotSent { code, reason: message.reason.unwrap_or_default() }),
+        _ => Ok(Report::new(format!("· {id} waits in the outbox"), value)),
+    }
+}
+
+pub(crate) async fn listen(arguments: Listen, json: bool) -> Result<Report, Failure> {
+    let client = arguments.device.open().await?;
+    let mut connection = client.listen().await?;
+    let told = until_told(false);
+    tokio::pin!(told);
+    let late = async {
+        match arguments.seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(late);
+    let mut messages = 0;
+    let mut caught_up = false;
+    loop {
+        let event = tokio::select! {
+            event = connection.next() => event,
+            // What waits in the outbox leaves without an event of its own kind, so it is looked at now and then.
+            () = tokio::time::sleep(Duration::from_millis(100)), if arguments.until_empty && caught_up => {
+                if client.waiting().await? == 0 { break }
+                continue;
+            }
+            () = &mut told => break,
+            () = &mut late => break,
+        };
+        let Some(event) = event else { break };
+        caught_up |= event == Event::CaughtUp;
+        if let Event::Message { message } = &event
+            && !message.outgoing
+        {
+            messages += 1;
+        }
+        if let Some(line) = words(&event) {
+            say(json, &line, &json!(&event));
+        }
+        if arguments.count.is_some_and(|count| messages >= count) && client.waiting().await? == 0 {
+            break;
+        }
+    }
+    connection.stop().await;
+    client.close().await;
+    Ok(Report::new(format!("{messages} messages came"), json!({"messages": messages})))
+}
+
+pub(crate) async fn history(arguments: History) -> Result<Report, Failure> {
+    let client = arguments.device.open().await?;
+    let messages = client.history(arguments.with.as_ref(), arguments.limit).await?;
+    if let (true, Some(with)) = (arguments.read, &arguments.with) {
+        client.mark_read(with).await?;
+        if client.waiting().await? > 0 {
+            flush(&client).await?;
+        }
+    }
+    client.close().await;
+    let lines: Vec<String> = messages.iter().map(line).collect();
+    let text = if lines.is_empty() { "no messages".to_owned() } else { lines.join("\n") };
+    Ok(Report::new(text, json!(messages)))
+}
+
+/// Sends what waits, for a few seconds; what does not leave waits on.
+async fn flush(client: &::client::Client) -> Result<(), Failure> {
+    let connection = match client.listen().await {
+        Err(::client::Error::Busy(_)) => return Ok(()),
+        connection => connection?,
+    };
+    for _ in 0..100 {
+        if client.waiting().await? == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    connection.stop().await;
+    Ok(())
+}
+
+/// A message as a line: when, who, ticks, what.
+fn line(message: &Message) -> String {
+    let sign = match message.state {
+        State::Queued => "· ",
+        State::Refused => "✗ ",
+        State::Unreadable => "! ",
+        State::Received => "← ",
+        State::Accepted if message.has_receipt(Kind::Read) => "✓✓ read ",
+        State::Accepted if message.has_receipt(Kind::Delivered) => "✓✓ ",
+        State::Accepted => "✓ ",
+    };
+    let flaw = match message.integrity.as_deref() {
+        None | Some("holds") => String::new(),
+        Some(flaw) => format!("  [NOT WHAT WAS COMMITTED TO: {flaw}]"),
+    };
+    let reason = message.reason.as_deref().map(|reason| format!("  [{reason}]")).unwrap_or_default();
+    let who = if message.outgoing { "to" } else { "from" };
+    format!("{} {sign}{who} {} {}{flaw}{reason}", time(message.sent), short(&message.peer), message.text)
+}
+
+/// An event as a line, where it has something to say.
+fn words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Message { message } => line(message),
+        Event::Connected | Event::CaughtUp => return None,
+        Event::Disconnected { code, reason, retry_in_ms } => format!("disconnected ({code}: {reason}), again in {retry_in_ms} ms"),
+        Event::Accepted { message_id } => format!("✓ {message_id}"),
+        Event::Receipt { message_id, kind, by } => {
+            let read = if *kind == Kind::Read { " read" } else { "" };
+            format!("✓✓{read} {message_id} says device {} of {}", by.device, short(&by.did))
+        }
+        Event::Waiting { message_id, code, reason } => format!("· {message_id} waits ({code}: {reason})"),
+        Event::Refused { message_id, code, reason } => format!("✗ {message_id} ({code}: {reason})"),
+        Event::OtherAccepted { message_id } => format!("! the relay accepted something else than what was sent as {message_id}"),
+        Event::Changed { note } => format!("{} {}: {}", if note.change.is_warning() { "!" } else { "*" }, short(&note.did), note.change),
+        Event::Lost { from, to } => format!("! messages {from} to {to} were not fetched in time and are gone"),
+    })
+}
+
+/// The first letters of an identifier: enough for a person to tell their contacts apart.
+fn short(did: &Did) -> String {
+    did.suffix().chars().take(8).collect()
+}
+
+fn time(at: Millis) -> String {
+    tendermint::Time::try_from(at).map_or_else(|_| at.to_string(), |time| time.to_rfc3339().chars().take(19).collect())
+}
+
+fn read_text() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin().take(MAX_TEXT).read_to_string(&mut text).map_err(Failure::io(std::path::Path::new("-")))?;
+    Ok(text)
+}
