@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::person::{account, contacts, messages, proofs};
-use crate::commands::{demo, devnet, did, gateway, genesis, keys, light, node, relay, stamp, tx, verify};
+use crate::commands::{bench, demo, devnet, did, gateway, genesis, keys, light, node, relay, stamp, tx, verify};
 
 /// Identities and stamped hashes on a chain, and proofs of both that need no network.
 #[derive(Debug, Parser)]
@@ -75,6 +75,9 @@ pub(crate) enum Command {
     Devnet(devnet::Arguments),
     /// Play the whole story against a throw-away network, attacks included
     Demo(demo::Arguments),
+    /// Measure what a network does, and what it costs, against a throw-away one
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 /// What is trusted to begin with.

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what several of them need.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devnet;
 pub(crate) mod did;

@@ -76,6 +76,9 @@ pub(crate) enum Failure {
     /// A step of the demo did not hold.
     #[error("the demo did not hold: {0}")]
     Demo(String),
+    /// A measurement could not be made.
+    #[error("the bench did not come through: {0}")]
+    Bench(String),
     /// A message did not leave.
     #[error("not sent: {reason}")]
     NotSent { code: u32, reason: String },
@@ -91,6 +94,9 @@ pub(crate) enum Failure {
     /// Two passphrases that differ.
     #[error("the passphrases differ")]
     TwoPassphrases,
+    /// Words without the identity that they are of.
+    #[error("whose words? Name the identity: did:zynk:…")]
+    Unnamed,
     /// A file that should be text is none.
     #[error("{}: not UTF-8 text", .0.display())]
     NotText(PathBuf),
@@ -131,6 +137,8 @@ impl Failure {
             Self::NoPassphrase(_) => 6017,
             Self::TwoPassphrases => 6018,
             Self::NotText(_) => 6019,
+            Self::Unnamed => 6020,
+            Self::Bench(_) => 6021,
         }
     }
 

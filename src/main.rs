@@ -52,6 +52,7 @@ fn run(command: Command, json: bool) -> Result<Report, Failure> {
         Command::Gateway(arguments) => serve(commands::gateway::run(arguments)),
         Command::Devnet(arguments) => wait(commands::devnet::run(arguments, json)),
         Command::Demo(arguments) => wait(commands::demo::run(arguments, json)),
+        Command::Bench(command) => serve(commands::bench::run(command, json)),
         Command::Light(arguments) => wait(commands::light::run(arguments, json)),
     }
 }

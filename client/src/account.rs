@@ -82,6 +82,7 @@ impl Client {
         Device { stage: Stage::Member(Address { did, device: id }), control: Some(kit.control(0)), ..device }.save(&mut tx).await?;
         store::forget(&mut tx, CREATION).await?;
         tx.commit().await?;
+        inner.begin_to_receive().await;
         Ok(Registered { did, kit })
     }
 
@@ -161,6 +162,7 @@ impl Client {
             return Err(Error::Timeout { what: "joining", after_s: patience.as_secs() });
         };
         self.join(device, Address { did, device: id }).await?;
+        inner.begin_to_receive().await;
         Ok(id)
     }
 
@@ -264,6 +266,7 @@ impl Client {
             removed.push(lost);
         }
         self.join(device, Address { did: *did, device: id }).await?;
+        inner.begin_to_receive().await;
         Ok(Recovered { did: *did, device: id, removed })
     }
 

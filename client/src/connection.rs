@@ -148,19 +148,21 @@ struct Session<'a> {
     flight: Vec<(Uuid, Instant)>,
     /// Nothing is sent before this.
     hold: Instant,
+    /// Whether a message went either way.
+    moved: &'a mut bool,
 }
 
 impl Inner {
     async fn stay(&self, mut stopped: watch::Receiver<bool>) {
         let mut wait = BACKOFF.0;
         loop {
-            let begun = Instant::now();
+            let (begun, mut moved) = (Instant::now(), false);
             let ended = tokio::select! {
-                ended = Box::pin(self.session()) => ended,
+                ended = Box::pin(self.session(&mut moved)) => ended,
                 _ = stopped.changed() => break,
             };
-            // A session that stood for a while was a good one.
-            if begun.elapsed() > BACKOFF.1 {
+            // A session in which something moved, or that stood for a while, was a good one.
+            if moved || begun.elapsed() > BACKOFF.1 {
                 wait = BACKOFF.0;
             }
             if let Err(error) = ended {
@@ -179,8 +181,8 @@ impl Inner {
         self.api.sign_out().await;
     }
 
-    /// One session, from signing in to its end, which is always an error.
-    async fn session(&self) -> Result<(), Error> {
+    /// One session, from signing in to its end, which is always an error. `moved` says whether a message went either way.
+    async fn session(&self, moved: &mut bool) -> Result<(), Error> {
         let login = self.device().await?.login()?;
         Box::pin(self.keep_prekeys()).await?;
         let token = self.api.token(&login).await?;
@@ -201,7 +203,7 @@ impl Inner {
         }
         self.tell(Event::Connected);
         let now = Instant::now();
-        Session { inner: self, socket, flight: Vec::new(), hold: now }.run().await
+        Session { inner: self, socket, flight: Vec::new(), hold: now, moved }.run().await
     }
 
     async fn dial(&self) -> Result<Socket, Error> {
@@ -317,6 +319,7 @@ impl Session<'_> {
     }
 
     async fn handle(&mut self, frame: ServerFrame) -> Result<(), Error> {
+        *self.moved |= matches!(&frame, ServerFrame::Received(_) | ServerFrame::Accepted(_));
         match frame {
             ServerFrame::Received(received) => self.receive(&received.items).await,
             ServerFrame::Accepted(Accepted { items }) => {

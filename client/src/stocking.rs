@@ -16,6 +16,14 @@ const NEXT: &str = "next_prekey";
 const PUBLISHED: &str = "published";
 
 impl Inner {
+    /// A device that has just joined publishes its first prekeys, so that it can be written to before it listens. The
+    /// identity stands either way: what fails here is done again by the first session.
+    pub(crate) async fn begin_to_receive(&self) {
+        if let Err(error) = self.keep_prekeys().await {
+            tracing::warn!(code = error.code(), "the first prekeys wait for the first session");
+        }
+    }
+
     /// Asks how many prekeys are left, and publishes what is missing. The secret halves are committed before
     /// the public ones leave.
     pub(crate) async fn keep_prekeys(&self) -> Result<(), Error> {

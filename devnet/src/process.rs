@@ -122,6 +122,16 @@ impl Running {
         Ok(())
     }
 
+    /// The id of a service's process, if it was started.
+    #[must_use]
+    pub fn service_id(&self, service: Service) -> Option<u32> {
+        let child = match service {
+            Service::Relay => &self.relay,
+            Service::Gateway => &self.gateway,
+        };
+        child.as_ref().map(Child::id)
+    }
+
     /// Kills a service as a power cut would: SIGKILL.
     ///
     /// # Errors

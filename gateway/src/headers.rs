@@ -9,14 +9,12 @@ use uuid::Uuid;
 use crate::Error;
 use crate::settings::Network;
 
-/// The header by which the gateway tells an upstream the client's address. An upstream believes
-/// it from a gateway that it was configured with, and from nobody else.
-pub const CLIENT: &str = "x-zynk-client";
+/// The header by which the gateway tells an upstream the client's address: one, whatever came in. An
+/// upstream believes it from a gateway that it was configured with, and from nobody else.
+pub const CLIENT: &str = "x-forwarded-for";
 
 /// The header with a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// At most this many addresses of an `X-Forwarded-For` are looked at, from its end.
 const MAX_HOPS: usize = 16;
@@ -37,9 +35,8 @@ const HOP_BY_HOP: [&str; 10] = [
 
 /// What says where a request came from: the gateway says it itself. And `expect`, which is
 /// answered here; `host`, which is the upstream's; and the proxies' own ways to rewrite a path.
-const OURS: [&str; 12] = [
+const OURS: [&str; 11] = [
     CLIENT,
-    FORWARDED_FOR,
     "forwarded",
     "x-forwarded-host",
     "x-forwarded-proto",
@@ -112,7 +109,7 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
     if !trusts(client) {
         return client;
     }
-    let texts: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let texts: Vec<&str> = headers.get_all(CLIENT).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     for hop in texts.iter().rev().flat_map(|text| text.rsplit(',')).take(MAX_HOPS) {
         let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
         client = address.to_canonical();

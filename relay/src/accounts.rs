@@ -135,8 +135,8 @@ pub fn invitation(code: &str) -> Hash {
 /// would be after success.
 #[async_trait]
 pub trait Accounts: Send + Sync + std::fmt::Debug {
-    /// Makes an account for an identity, or refreshes the one that it has.
-    async fn register(&self, did: &Did, known: &Known, now: Millis) -> Result<(), Error>;
+    /// Makes an account for an identity, or refreshes the one that it has: as [`Accounts::refresh`].
+    async fn register(&self, did: &Did, known: &Known, now: Millis) -> Result<Vec<SessionId>, Error>;
 
     /// Takes a newer entry: sessions and prekeys of devices that are gone end, and prekeys under
     /// another Signal key. The sessions that ended. An older entry, or one of an identity without

@@ -148,6 +148,13 @@ impl App {
         self.count(Quota { subject: of_peer("registration", peer), period_ms: DAY_MS, most }, refused).await
     }
 
+    /// An operation of an identity that exists, from somebody without a session.
+    pub(crate) async fn count_recovery(&self, peer: IpAddr) -> Result<(), Error> {
+        let most = self.config.limits.recoveries;
+        let refused = |retry_after_ms| Error::TooManyRegistrations { retry_after_ms };
+        self.count(Quota { subject: of_peer("recovery", peer), period_ms: DAY_MS, most }, refused).await
+    }
+
     /// An attempt of this address to sign in; it counts as failed until [`App::succeed`].
     pub(crate) fn attempt(&self, peer: IpAddr) -> Result<(), Error> {
         let begun = self.attempts.begin(http::network_of(peer), self.config.limits.sign_ins, self.now());

@@ -59,6 +59,9 @@ pub struct Sponsor {
 pub struct Limits {
     /// Registrations of one address in a day.
     pub registrations: u32,
+    /// Operations of one address in a day that are posted as registrations of identities that exist. A recovery
+    /// takes two, and one more for each device that is removed.
+    pub recoveries: u32,
     /// Attempts of one address to sign in, or to refresh with a token that is not known, in five minutes.
     pub sign_ins: u32,
     /// How often one identity may ask for another's prekey bundles in ten minutes.
@@ -79,7 +82,15 @@ impl Default for Sponsor {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { registrations: 10, sign_ins: 5, bundles: 6, low_stock: 20, messages: Rate::MESSAGES, trusted_proxies: Vec::new() }
+        Self {
+            registrations: 10,
+            recoveries: 40,
+            sign_ins: 5,
+            bundles: 6,
+            low_stock: 20,
+            messages: Rate::MESSAGES,
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 

@@ -72,8 +72,8 @@ pub enum Error {
     /// The operation cannot be read, or breaks a rule.
     #[error("the operation is refused (identity {}): {}", .0.code(), .0)]
     Operation(identity::Error),
-    /// The operation is not the one that creates this identity.
-    #[error("the operation does not create this identity")]
+    /// The operation neither creates this identity nor is one of its control keys for a recovery.
+    #[error("the operation is not one that a registration of this identity can carry")]
     WrongOperation,
     /// There is no account for this identity.
     #[error("there is no such account on this relay")]

@@ -129,14 +129,18 @@ pub async fn run(home: Home, stop: watch::Receiver<bool>) -> Result<(), Error> {
     let service = relay.router().into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(stopped(stop.clone()));
     let mut serving = tokio::spawn(serving.into_future());
+    let mut working = std::pin::pin!(relay.work());
     let worked = tokio::select! {
-        worked = relay.work() => worked,
-        served = &mut serving => Err(Error::Ended { part: "server", reason: format!("{served:?}") }),
+        worked = &mut working => {
+            if worked.is_ok() {
+                // Whoever does not leave by then is shown out.
+                let _ = tokio::time::timeout(FAREWELL, &mut serving).await;
+            }
+            worked
+        }
+        // Nobody was connected: then it is the first to stop.
+        _ = &mut serving => if *stop.borrow() { working.await } else { over("server", &stop) },
     };
-    if worked.is_ok() {
-        // Whoever does not leave by then is shown out.
-        let _ = tokio::time::timeout(FAREWELL, &mut serving).await;
-    }
     serving.abort();
     tracing::info!("stopped");
     worked
@@ -251,3 +255,6 @@ async fn register(home: &Home, chain: &mut Chain, account: &SigningKey, known: O
         None => Err(Error::Log { what: "it was registered and is not there" }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,10 @@
 //! an attacker does is done by [`attacks`], which no command offers.
 
 mod attacks;
+mod forgeries;
+mod people;
+mod proxy;
+mod relay_crashes;
 mod stage;
 
 use std::path::{Path, PathBuf};
@@ -73,45 +77,50 @@ async fn play(stage: &mut Stage, folder: &Path) -> Result<(), Failure> {
     let mut running = network.start(&stage.binary()?).map_err(Failure::Run)?;
     let height = running.wait_for(0, 1, Duration::from_secs(60)).await.map_err(Failure::Run)?;
     stage.step(&format!("four validators, each a process of its own, agree: height {height}"), json!({"height": height}));
+    running.start_services().await.map_err(Failure::Run)?;
+    stage.step("a relay and a gateway stand before them", json!({"relay": network.relay_url(), "gateway": network.gateway_url()}));
     stage.connect(&network);
 
+    let people = people::play(stage, &network)?;
     let before = identities(stage, &network).await?;
     stamp(stage, &network)?;
     finality(stage, &network).await?;
     crash(stage, &mut running).await?;
     offline(stage, &network)?;
     attacks::play(stage, &network, &before).await?;
+    forgeries::play(stage, &network, &people).await?;
+    relay_crashes::play(stage, &mut running, &people).await?;
 
     running.stop().map_err(Failure::Run)?;
     Ok(())
 }
 
-/// Alice and Bob get identities, Bob rotates his control key, Alice proves his current one.
+/// Dave and Erin get identities without a relay, Erin rotates her control key, Dave proves her current one.
 async fn identities(stage: &mut Stage, network: &Network) -> Result<attacks::Before, Failure> {
     let faucet = network.faucet();
     let sponsor = ["--sponsor-key", path(&faucet)];
-    for name in ["alice", "bob"] {
+    for name in ["dave", "erin"] {
         let keys = stage.file(&format!("{name}.keys"));
         let made = stage.zynk(["did", "create", "--out", path(&keys)].iter().chain(&sponsor))?;
-        stage.step(&format!("{name} has an identity and no tokens, a sponsor paid: {}", text(&made["did"])), made);
+        stage.step(&format!("{name} has an identity without a relay, and no tokens: a sponsor paid: {}", text(&made["did"])), made);
     }
-    let bob = stage.file("bob.keys");
-    let before = attacks::Before::remember(stage, network, &bob).await?;
-    let rotated = stage.zynk(["did", "rotate", path(&bob)].iter().chain(&sponsor))?;
-    stage.step(&format!("bob rotates his control key: {}", text(&rotated["control"])), rotated.clone());
+    let erin = stage.file("erin.keys");
+    let before = attacks::Before::remember(stage, network, &erin).await?;
+    let rotated = stage.zynk(["did", "rotate", path(&erin)].iter().chain(&sponsor))?;
+    stage.step(&format!("erin rotates her control key: {}", text(&rotated["control"])), rotated.clone());
     let resolved = stage.zynk(["did", "resolve", before.did()].iter())?;
-    stage.hold("the resolved document shows bob's new control key", resolved.to_string().contains(&multikey(&rotated["control"])?))?;
-    stage.step("alice proves bob's current keys by light client, from the genesis only", resolved);
+    stage.hold("the resolved document shows erin's new control key", resolved.to_string().contains(&multikey(&rotated["control"])?))?;
+    stage.step("dave proves erin's current keys by light client, from the genesis only", resolved);
     Ok(before)
 }
 
-/// Alice gets tokens for a log's bond and stamps a folder.
+/// Dave gets tokens for a log's bond and stamps a folder.
 fn stamp(stage: &mut Stage, network: &Network) -> Result<(), Failure> {
-    let key = stage.file("alice.key");
+    let key = stage.file("dave.key");
     let made = stage.zynk(["keys", "make", "--kind", "account", "--out", path(&key)].iter())?;
     let faucet = network.faucet();
     let moved = stage.zynk(["tx", "transfer", "--to", text(&made["address"]), "--amount", "20", "--key", path(&faucet)].iter())?;
-    stage.step("alice gets 20 ZYNK: a log of anchors takes a bond", moved);
+    stage.step("dave gets 20 ZYNK: a log of anchors takes a bond", moved);
 
     let folder = stage.file("papers");
     let files: [(&str, Vec<u8>); 3] = [
@@ -131,7 +140,7 @@ fn stamp(stage: &mut Stage, network: &Network) -> Result<(), Failure> {
     stage.hold("a bundle has at most 4 KiB", bytes <= MAX_BUNDLE)?;
     stage.hold("a bundle has at most 12 KiB as JSON", json_bytes <= MAX_BUNDLE_JSON)?;
     stage.step(
-        &format!("alice stamps a folder of 3 files: a proof of {bytes} bytes each ({json_bytes} as JSON)"),
+        &format!("dave stamps a folder of 3 files: a proof of {bytes} bytes each ({json_bytes} as JSON)"),
         json!({"stamp": stamped, "bundle_bytes": bytes, "bundle_json_bytes": json_bytes}),
     );
     Ok(())

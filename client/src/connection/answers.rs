@@ -21,6 +21,19 @@ const MAX_ANEW: u32 = 4;
 /// After how many tries nobody is told any more that their message was delivered or read.
 const MAX_RECEIPT_TRIES: u32 = 100;
 
+/// How long a message waits first whose relay or node is away for a moment; twice as long each time.
+const FIRST_RETRY_MS: u64 = 250;
+
+/// Whether somebody was merely not to be reached, or had too much to do: no news for a person.
+const fn is_away(error: &Error) -> bool {
+    match error {
+        Error::Unreachable { .. } | Error::Timeout { .. } => true,
+        Error::Relay { status, .. } => *status == 429 || *status >= 500,
+        Error::Chain(error) => matches!(error, rpc::Error::Unreachable { .. }),
+        _ => false,
+    }
+}
+
 impl Inner {
     /// The relay has a message on disk.
     pub(crate) async fn accepted(&self, item: &AcceptedItem) -> Result<(), Error> {
@@ -109,6 +122,12 @@ impl Inner {
         let receipt = item.content.kind() != Kind::Message;
         if receipt && outbox::attempts(&mut tx, id).await? >= MAX_RECEIPT_TRIES {
             outbox::take(&mut tx, id).await?;
+            return Ok(tx.commit().await?);
+        }
+        if is_away(error) {
+            let tried = outbox::attempts(&mut tx, id).await?;
+            let wait = FIRST_RETRY_MS.checked_shl(tried).map_or(RETRY_MS, |wait| wait.min(RETRY_MS));
+            outbox::hold(&mut tx, id, Millis(now().0 + wait), false).await?;
             return Ok(tx.commit().await?);
         }
         outbox::hold(&mut tx, id, Millis(now().0 + RETRY_MS), false).await?;

@@ -36,10 +36,13 @@ pub(crate) async fn push(db: &mut SqliteConnection, id: &Uuid, recipient: &Did, 
     Ok(())
 }
 
-/// The first item behind `after` whose time has come.
+/// The first item behind `after` whose time has come. What is for one identity leaves one after the other, so that an item
+/// that waits or is refused is not overtaken by those behind it.
 pub(crate) async fn next(db: &mut SqliteConnection, after: i64, now: Millis) -> Result<Option<Item>, Error> {
     let query = sqlx::query(
-        "SELECT id, message_id, recipient, content, sent, frame FROM outbox WHERE id > ? AND wait_until <= ? ORDER BY id LIMIT 1",
+        "SELECT id, message_id, recipient, content, sent, frame FROM outbox AS item WHERE id > ? AND wait_until <= ?
+         AND NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.recipient = item.recipient AND earlier.id < item.id)
+         ORDER BY id LIMIT 1",
     );
     let Some(row) = query.bind(after).bind(signed(now.0)).fetch_optional(db).await? else { return Ok(None) };
     Ok(Some(Item {
@@ -52,9 +55,10 @@ pub(crate) async fn next(db: &mut SqliteConnection, after: i64, now: Millis) -> 
     }))
 }
 
-/// How many items there are.
+/// How many items there are, with receipts that are owed and not yet made.
 pub(crate) async fn len(db: &mut SqliteConnection) -> Result<u64, Error> {
-    Ok(unsigned(sqlx::query("SELECT count(*) FROM outbox").fetch_one(db).await?.get(0)))
+    let query = sqlx::query("SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM owed)");
+    Ok(unsigned(query.fetch_one(db).await?.get(0)))
 }
 
 /// Keeps the encrypted frame of an item.

@@ -21,7 +21,6 @@ fn what_is_about_one_connection_does_not_go_on() {
         ("transfer-encoding", "chunked"),
         ("upgrade", "h2c"),
         ("proxy-authorization", "x"),
-        ("x-zynk-client", "1.2.3.4"),
         ("x-forwarded-for", "1.2.3.4"),
         ("forwarded", "for=1.2.3.4"),
         ("x-real-ip", "1.2.3.4"),

@@ -203,7 +203,7 @@ async fn socket(upgrade: WebSocketUpgrade, headers: HeaderMap) -> Response {
     if headers.get("authorization").is_some_and(|value| value.as_bytes().ends_with(b"refuse")) {
         return (StatusCode::FORBIDDEN, "no").into_response();
     }
-    let client = headers.get("x-zynk-client").and_then(|value| value.to_str().ok()).unwrap_or("nobody").to_owned();
+    let client = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()).unwrap_or("nobody").to_owned();
     let upgrade = upgrade.protocols(["zynk.v1+cbor", "zynk.v1+json"]).max_message_size(FRAME).max_frame_size(FRAME);
     upgrade.on_upgrade(move |socket| talk(socket, client))
 }

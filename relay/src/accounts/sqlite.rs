@@ -141,13 +141,14 @@ async fn account<'c>(by: impl sqlx::Executor<'c, Database = Db>, did: &Did) -> R
 
 #[async_trait]
 impl Accounts for Sqlite {
-    async fn register(&self, did: &Did, known: &Known, now: Millis) -> Result<(), Error> {
-        self.insert(did, known, now).await?;
-        self.refresh(did, known, now).await.map(drop)
+    async fn register(&self, did: &Did, known: &Known, now: Millis) -> Result<Vec<SessionId>, Error> {
+        let ended = self.replace(did, known, true, now).await;
+        self.cache.forget(did);
+        ended
     }
 
     async fn refresh(&self, did: &Did, known: &Known, now: Millis) -> Result<Vec<SessionId>, Error> {
-        let ended = self.replace(did, known, now).await;
+        let ended = self.replace(did, known, false, now).await;
         // Whether or not it is known to have been written.
         self.cache.forget(did);
         ended

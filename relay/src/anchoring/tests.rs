@@ -243,3 +243,12 @@ fn a_log_file_is_for_one_log() {
     let record = runtime.block_on(chain.clone().record()).expect("it answers").expect("it is registered");
     assert_eq!(record.key, file.key().public());
 }
+
+/// Whoever runs a relay may spawn its anchoring.
+#[test]
+fn anchoring_can_be_spawned() {
+    fn spawnable<F: Future<Output = Result<(), Error>> + Send + 'static>(_: impl Fn(Messages, rpc::Chain) -> F) {}
+    spawnable(|messages, chain| {
+        super::run(messages, chain, log_file(), SigningKey::from_seed(&[1; 32]), EVERY, watch::Sender::new(false).subscribe())
+    });
+}

@@ -6,6 +6,7 @@ mod door;
 mod doors;
 mod follower;
 mod prekeys;
+mod recovery;
 mod sessions;
 
 pub(crate) use chain::{Mood, TestChain};

@@ -17,7 +17,7 @@ use super::stage::Stage;
 use crate::commands::account_key;
 use crate::failure::Failure;
 
-/// What the chain proved of Bob before he rotated: an attacker keeps it.
+/// What the chain proved of Erin before she rotated: an attacker keeps it.
 pub(super) struct Before {
     did: Did,
     text: String,
@@ -29,7 +29,7 @@ impl Before {
         let did = Keyring::load(keys).map_err(Failure::file(keys))?.did;
         // Only what is proven is worth replaying.
         let proven = stage.chain(network)?.identity(&did).await?;
-        stage.hold("bob's first document is proven", proven.value.is_some())?;
+        stage.hold("erin's first document is proven", proven.value.is_some())?;
         let answer = Node::new(&network.url(0))?.state(&did.state_key(), Some(proven.height())).await?;
         Ok(Self { did, text: did.to_string(), answer })
     }
@@ -62,7 +62,7 @@ fn flipped_bit(stage: &mut Stage, network: &Network) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Bob's document from before his rotation, passed off as current, with its true proof of then.
+/// Erin's document from before her rotation, passed off as current, with its true proof of then.
 async fn old_document(stage: &mut Stage, network: &Network, before: &Before) -> Result<(), Failure> {
     let now = stage.chain(network)?.latest().await?;
     match now.entry(&before.did.state_key(), &before.answer.proof) {
@@ -70,7 +70,7 @@ async fn old_document(stage: &mut Stage, network: &Network, before: &Before) -> 
         Err(error) => {
             let height = now.height();
             let told = format!(
-                "attack: bob's document of height {} passed off as current. Caught at height {height}: {error}",
+                "attack: erin's document of height {} passed off as current. Caught at height {height}: {error}",
                 before.answer.height
             );
             stage.step(&told, json!({"code": error.code(), "reason": error.to_string()}));
@@ -93,15 +93,15 @@ async fn replayed_transaction(stage: &mut Stage, network: &Network) -> Result<()
 
 /// A second, different anchor for a sequence that the log has used.
 async fn used_sequence(stage: &mut Stage, network: &Network) -> Result<(), Failure> {
-    let key = stage.file("alice.key");
+    let key = stage.file("dave.key");
     let mut chain = stage.chain(network)?;
-    let at = stage.file(&format!("alice.key.{}.log", chain.trust().chain()));
+    let at = stage.file(&format!("dave.key.{}.log", chain.trust().chain()));
     let log = LogFile::load(&at).map_err(Failure::file(&at))?;
-    let signed = log.signed.clone().ok_or_else(|| Failure::Demo("alice's log has signed nothing".to_owned()))?;
+    let signed = log.signed.clone().ok_or_else(|| Failure::Demo("dave's log has signed nothing".to_owned()))?;
     let second = SignedAnchor::sign(Anchor { root: Hash::sha256(&[b"another root"]), ..signed.anchor }, log.key());
     let refused = chain.submit(&account_key(&key)?, FeePayer::Author, Body::Anchor(Box::new(second))).await;
     let taken = audit::AnchorError::Equivocation { sequence: 0, taken: Hash::ZERO, found: Hash::ZERO };
-    caught(stage, "a second root for a sequence that alice's log has used", refused.err(), ("audit", taken.code()))
+    caught(stage, "a second root for a sequence that dave's log has used", refused.err(), ("audit", taken.code()))
 }
 
 /// The attack must have been refused for the expected reason and no other.

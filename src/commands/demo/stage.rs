@@ -8,6 +8,7 @@ use ::devnet::Network;
 use rpc::Chain;
 use serde_json::{Value, json};
 
+use super::people::PASSPHRASE;
 use crate::failure::Failure;
 use crate::report::say;
 
@@ -19,18 +20,29 @@ pub(super) struct Stage {
     last: Instant,
     steps: Vec<Value>,
     node: String,
+    gateway: String,
     genesis: PathBuf,
 }
 
 impl Stage {
     pub(super) fn new(folder: &Path, json: bool) -> Self {
         let now = Instant::now();
-        Self { folder: folder.to_owned(), json, began: now, last: now, steps: Vec::new(), node: String::new(), genesis: PathBuf::new() }
+        Self {
+            folder: folder.to_owned(),
+            json,
+            began: now,
+            last: now,
+            steps: Vec::new(),
+            node: String::new(),
+            gateway: String::new(),
+            genesis: PathBuf::new(),
+        }
     }
 
     /// From here on commands talk to this network.
     pub(super) fn connect(&mut self, network: &Network) {
         (self.node, self.genesis) = (network.url(0), network.genesis());
+        self.gateway = network.gateway_url().unwrap_or_default();
     }
 
     /// A file of the story.
@@ -108,6 +120,7 @@ impl Stage {
         }
         if !program.ends_with("unshare") {
             command.arg("--json").env("ZYNK_NODE", &self.node).env("ZYNK_GENESIS", &self.genesis);
+            command.env("ZYNK_GATEWAY", &self.gateway).env("ZYNK_PASSPHRASE", PASSPHRASE);
         }
         command
     }

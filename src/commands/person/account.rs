@@ -8,6 +8,7 @@ use ::client::{LinkCode, RecoveryKit};
 use clap::Args;
 use identity::Did;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{Device, NewDevice};
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub(crate) struct Register {
     /// An invitation, where the relay wants one
     #[arg(long, value_name = "CODE")]
     invitation: Option<String>,
-    /// Write the 24 words to this file (mode 0600) instead of showing them
+    /// Write the identifier and the 24 words to this file (mode 0600) instead of showing the words
     #[arg(long, value_name = "FILE")]
     kit_out: Option<PathBuf>,
 }
@@ -66,14 +67,14 @@ pub(crate) struct Unlink {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example, on a new machine:\n  \
-    zynk recover did:zynk:… --kit words.txt --genesis genesis.json --folder alice\n\n\
+    zynk recover --kit words.txt --genesis genesis.json --folder alice\n\n\
     Takes the identity back with its 24 words: the committed control key takes over, this device joins, and every other\n\
     device is removed, but those that --keep names.")]
 pub(crate) struct Recover {
-    /// The identity
-    #[arg(value_name = "DID")]
-    did: Did,
-    /// A file with the 24 words; else they are asked for
+    /// The identity; not needed with a file that `zynk register --kit-out` wrote
+    #[arg(value_name = "DID", required_unless_present = "kit")]
+    did: Option<Did>,
+    /// A file with the 24 words, the identifier before them or not; else the words are asked for
     #[arg(long, value_name = "FILE")]
     kit: Option<PathBuf>,
     /// A device that is not removed; may be given several times
@@ -89,10 +90,13 @@ pub(crate) async fn register(arguments: Register) -> Result<Report, Failure> {
     let words = registered.kit.words().join(" ");
     let place = match &arguments.kit_out {
         Some(path) => {
-            ::genesis::file::create_secret(path, format!("{words}\n").as_bytes()).map_err(Failure::file(path))?;
+            let kit = format!("{}\n{words}\n", registered.did);
+            ::genesis::file::create_secret(path, kit.as_bytes()).map_err(Failure::file(path))?;
             format!("the recovery kit is in {}", path.display())
         }
-        None => format!("write these 24 words down, they are the only way back and are not shown again:\n{}", columns(&registered.kit)),
+        None => {
+            format!("write it down with these 24 words: they are the only way back and are not shown again:\n{}", columns(&registered.kit))
+        }
     };
     client.forget_kit().await?;
     client.close().await;
@@ -128,16 +132,23 @@ pub(crate) async fn unlink(arguments: Unlink) -> Result<Report, Failure> {
 }
 
 pub(crate) async fn recover(arguments: Recover) -> Result<Report, Failure> {
-    let words = match &arguments.kit {
+    let text = Zeroizing::new(match &arguments.kit {
         Some(path) => {
             let bytes = ::genesis::file::read_secret(path, MAX_KIT).map_err(Failure::file(path))?;
             String::from_utf8(bytes).map_err(|_| Failure::NotText(path.clone()))?
         }
         None => rpassword::prompt_password("the 24 words: ").map_err(Failure::NoPassphrase)?,
+    });
+    let (named, words) = match text.trim().split_once(char::is_whitespace) {
+        Some((first, words)) if first.starts_with(identity::did::PREFIX) => {
+            (Some(first.parse().map_err(|source| Failure::Argument { what: "the identifier before the words", source })?), words)
+        }
+        _ => (None, text.trim()),
     };
     let kit = RecoveryKit::parse(words.trim()).map_err(::client::Error::from)?;
+    let did = arguments.did.or(named).ok_or(Failure::Unnamed)?;
     let client = arguments.device.open().await?;
-    let recovered = client.recover(&arguments.did, &kit, &arguments.keep).await?;
+    let recovered = client.recover(&did, &kit, &arguments.keep).await?;
     client.close().await;
     Ok(Report::new(
         format!(

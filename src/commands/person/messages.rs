@@ -16,6 +16,9 @@ use crate::commands::node::until_told;
 use crate::failure::Failure;
 use crate::report::{Report, say};
 
+/// How often it is looked whether the outbox is empty.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The longest text, in bytes, that is read from standard input.
 const MAX_TEXT: u64 = 64 << 10;
 
@@ -75,13 +78,18 @@ pub(crate) async fn send(arguments: Send) -> Result<Report, Failure> {
     let text = if arguments.text == "-" { read_text()? } else { arguments.text };
     let client = arguments.device.open().await?;
     let id = client.send(&arguments.to, &text).await?;
-    let message = client.settle(&id, Duration::from_secs(arguments.wait)).await?;
+    let settled = client.settle(&id, Duration::from_secs(arguments.wait)).await;
+    let message = match settled {
+        // It is stored, and leaves with the next session.
+        Err(::client::Error::Timeout { .. }) => client.message(&id).await?,
+        settled => settled?,
+    };
     client.close().await;
     let value = json!(&message);
     match (message.state, message.code) {
         (State::Accepted, _) => Ok(Report::new(format!("✓ {id}"), value)),
         (_, Some(code)) => Err(Failure::NotSent { code, reason: message.reason.unwrap_or_default() }),
-        _ => Ok(Report::new(format!("· {id} waits in the outbox"), value)),
+        _ => Ok(Report::new(format!("· {id} waits in the outbox: `zynk listen` sends it once the relay is there"), value)),
     }
 }
 
@@ -100,10 +108,11 @@ pub(crate) async fn listen(arguments: Listen, json: bool) -> Result<Report, Fail
     let mut messages = 0;
     let mut caught_up = false;
     loop {
+        let enough = arguments.count.is_some_and(|count| messages >= count) || (arguments.until_empty && caught_up);
         let event = tokio::select! {
             event = connection.next() => event,
-            // What waits in the outbox leaves without an event of its own kind, so it is looked at now and then.
-            () = tokio::time::sleep(Duration::from_millis(100)), if arguments.until_empty && caught_up => {
+            // Receipts leave without an event of their own, so the outbox is looked at now and then.
+            () = tokio::time::sleep(LOOK), if enough => {
                 if client.waiting().await? == 0 { break }
                 continue;
             }
@@ -119,9 +128,6 @@ pub(crate) async fn listen(arguments: Listen, json: bool) -> Result<Report, Fail
         }
         if let Some(line) = words(&event) {
             say(json, &line, &json!(&event));
-        }
-        if arguments.count.is_some_and(|count| messages >= count) && client.waiting().await? == 0 {
-            break;
         }
     }
     connection.stop().await;

@@ -11,20 +11,19 @@ use crate::Error;
 use crate::accounts::{Known, PAGE, SessionId};
 
 impl Sqlite {
-    pub(super) async fn insert(&self, did: &Did, known: &Known, now: Millis) -> Result<(), Error> {
-        sqlx::query("INSERT INTO accounts (did, entry, height, registered) VALUES ($1, $2, $3, $4) ON CONFLICT (did) DO NOTHING")
-            .bind(did.0.as_slice())
-            .bind(known.entry.to_bytes())
-            .bind(signed(known.height.0))
-            .bind(signed(now.0))
-            .execute(&self.writer)
-            .await
-            .map_err(Error::store)
-            .map(drop)
-    }
-
-    pub(super) async fn replace(&self, did: &Did, known: &Known, now: Millis) -> Result<Vec<SessionId>, Error> {
+    /// `new`: whether an account is made if there is none.
+    pub(super) async fn replace(&self, did: &Did, known: &Known, new: bool, now: Millis) -> Result<Vec<SessionId>, Error> {
         let mut all = self.begin().await?;
+        if new {
+            sqlx::query("INSERT INTO accounts (did, entry, height, registered) VALUES ($1, $2, $3, $4) ON CONFLICT (did) DO NOTHING")
+                .bind(did.0.as_slice())
+                .bind(known.entry.to_bytes())
+                .bind(signed(known.height.0))
+                .bind(signed(now.0))
+                .execute(&mut *all)
+                .await
+                .map_err(Error::store)?;
+        }
         let replaced = sqlx::query("UPDATE accounts SET entry = $2, height = $3 WHERE did = $1 AND height <= $3")
             .bind(did.0.as_slice())
             .bind(known.entry.to_bytes())

@@ -26,7 +26,7 @@ impl Sqlite {
         }
         // Asked here: the device may have been removed since its signature was checked.
         let known = account(&mut *all, &did).await?;
-        if !known.is_some_and(|known| known.entry.device(device).is_some_and(|found| found.key == new.key)) {
+        if known.is_none_or(|known| known.entry.device(device).is_none_or(|found| found.key != new.key)) {
             return Ok(Opened::NoDevice);
         }
         let older =

@@ -55,7 +55,7 @@ async fn registrations_are_refused_before_they_cost_anything() {
     check("a long one", with(vec![1; 4_097]), 7025).await;
     check("another signature", with(forged.to_bytes()), 7025).await;
     check("one that has expired", with(stale.to_bytes()), 7025).await;
-    check("another operation than create", with(adding.to_bytes()), 7026).await;
+    check("an operation on what does not exist", with(adding.to_bytes()), 7023).await;
     check("another identity's", with(other.create.to_bytes()), 7026).await;
     check("a long body", with(vec![1; 20_000]), 7003).await;
     door.chain.be(Mood::Away);

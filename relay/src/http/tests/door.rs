@@ -34,6 +34,14 @@ pub(crate) struct Door {
     folder: Arc<TempDir>,
 }
 
+impl Drop for Door {
+    /// The committer is a thread: it must not close its database while the process ends.
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        futures::executor::block_on(self.app.messages.stop());
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -76,13 +84,16 @@ impl Door {
 
     /// The same relay, started again.
     pub(crate) async fn again(self) -> Self {
-        let Self { app, chain, now, stop, folder, router } = self;
-        stop.send_replace(true);
-        app.messages.stop().await;
-        app.messages.ended().await;
-        let config = app.config.clone();
-        drop((app, router));
-        Self::over(config, folder, chain, now.load(Ordering::SeqCst)).await
+        self.again_with(|_| {}).await
+    }
+
+    /// The same relay, started again with other choices of its operator.
+    pub(crate) async fn again_with(self, choose: impl FnOnce(&mut Config)) -> Self {
+        let (mut config, folder, chain) = (self.app.config.clone(), self.folder.clone(), self.chain.clone());
+        choose(&mut config);
+        let now = self.now.load(Ordering::SeqCst);
+        drop(self);
+        Self::over(config, folder, chain, now).await
     }
 
     async fn over(config: Config, folder: Arc<TempDir>, chain: Arc<TestChain>, now: u64) -> Self {

@@ -228,3 +228,17 @@ async fn messages_become_leaves_and_receipts_do_not() {
     assert_eq!(messages.proof(leaf).await.expect("it is read"), Some(LeafProof::Stored));
     assert_eq!(messages.proof(Hash::ZERO).await.expect("it is read"), None);
 }
+
+#[tokio::test]
+async fn the_sweep_goes_on_until_it_is_told_to_stop() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (gate, messages) = gated(&home);
+    let stop = tokio::sync::watch::Sender::new(false);
+    let sweeping = tokio::spawn(messages.clone().keep_swept(stop.subscribe()));
+    while gate.groups.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    stop.send_replace(true);
+    sweeping.await.expect("it ends");
+    send(&messages, 1, &[BOB]).await.expect("and nothing else does");
+}
