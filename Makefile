@@ -5,7 +5,7 @@
 ARGS ?=
 KILLS ?= 100
 
-run: tools ## Start four validators on loopback; Ctrl-C stops them
+run: tools ## Start four validators, a relay and a gateway on loopback; Ctrl-C stops them
 	@cargo build
 	@exec cargo run --quiet -- devnet $(ARGS)
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::person::{account, contacts, messages, proofs};
 use crate::commands::{bench, demo, devnet, did, gateway, genesis, keys, light, node, relay, stamp, tx, verify};
 
-/// Identities and stamped hashes on a chain, and proofs of both that need no network.
+/// Messages that can be proven, identities that are proven, and a chain that proves both without a network.
 #[derive(Debug, Parser)]
 #[command(name = "zynk", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Example, against a network started with `zynk devnet`:\n  \

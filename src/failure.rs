@@ -94,6 +94,9 @@ pub(crate) enum Failure {
     /// Two passphrases that differ.
     #[error("the passphrases differ")]
     TwoPassphrases,
+    /// A new device that is told of no chain.
+    #[error("which chain? Name its genesis with --genesis, or a checkpoint with --checkpoint")]
+    NoBasis,
     /// Words without the identity that they are of.
     #[error("whose words? Name the identity: did:zynk:…")]
     Unnamed,
@@ -139,6 +142,7 @@ impl Failure {
             Self::NotText(_) => 6019,
             Self::Unnamed => 6020,
             Self::Bench(_) => 6021,
+            Self::NoBasis => 6022,
         }
     }
 

@@ -1,40 +1,36 @@
 //! Signal's own npm package and ours: each writes to the other, through gateway and relay, over WSS.
 //!
-//! The other side is tests/interop: a small client written after docs/spec, on the official package, once at the twin of
-//! our libsignal and once at its newest. It makes its bytes, hashes, signatures and proofs itself and ends with an
-//! error when ours are others; here the same is looked at from our side.
+//! The other side is tests/interop: a small client that follows docs/spec and shares no code with ours, on the official
+//! package. It makes its bytes, hashes and signatures itself and ends with an error when ours are others; here the same
+//! is looked at from our side. TLS ends at a proxy of its own, as at an operator's; our client is behind that.
 
 #[path = "interop/theirs.rs"]
 mod theirs;
 mod world;
 
-use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::path::Path;
 
 use client::history::State;
 use client::{Client, Connection, Event, Message, Passphrase, Settings};
 use devnet::{Network, Running};
-use identity::{Control, DeviceKeys, Did, Draft, Genesis, SignalKey};
+use identity::{Control, DeviceKeys, Draft, Genesis, SignalKey};
 use mailbox::Address;
 use mailbox::frame::Kind;
 use mailbox::wire::Encoding;
 use rpc::relay::Register;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tendermint::Time;
+use theirs::{Seen, Theirs};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use types::{Encode as _, Height, List};
 use uuid::Uuid;
 use world::{PATIENCE, ZYNK, quick, until};
 
-/// Two versions of `@signalapp/libsignal-client`, by their names in tests/interop/package.json. The first has the same protocol sources
-/// as our libsignal v0.85.3; the second is the newest, with what came since: addresses under the MAC, no way back from the
-/// post-quantum ratchet, checks of agreements.
+/// Two versions of `@signalapp/libsignal-client`, by their names in tests/interop/package.json. The first has the same protocol
+/// sources as our libsignal v0.85.3. The second is the newest: it forces the post-quantum ratchet, checks agreements, and
+/// would put addresses under the MAC if they were Signal's own.
 const PACKAGES: [&str; 2] = ["libsignal-0.86.0", "libsignal-0.103.0"];
 
 /// The lengths of the texts, in letters of one byte: one for each padded size, and both bounds.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use genesis::file;
 use mailbox::frame::{Accepted, Acknowledge, Delivery, MAX_FRAME, Open};
+use mailbox::queue::Ahead;
 use mailbox::wire::{self, Encoding};
 use mailbox::{ClientFrame, ServerFrame};
 use tokio::net::TcpStream;
@@ -168,6 +169,13 @@ impl Inner {
             if let Err(error) = ended {
                 if matches!(&error, Error::Relay { status: 401 | 403, .. } | Error::Closed { code: 4401, .. }) {
                     self.api.forget().await;
+                }
+                // The relay's mailbox was set back, and knows less than this device has: it begins anew, and what comes
+                // twice is recognised.
+                if matches!(&error, Error::Closed { code: Ahead::CODE, .. })
+                    && let Err(error) = self.store.put(ACKNOWLEDGED, &0u64).await
+                {
+                    tracing::error!(code = error.code(), "the mailbox's number cannot be written");
                 }
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 self.tell(Event::Disconnected { code: error.code(), reason: error.to_string(), retry_in_ms });

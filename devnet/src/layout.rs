@@ -236,7 +236,8 @@ impl Network {
     fn configure(&self, services: Services) -> anyhow::Result<[PathBuf; 2]> {
         std::fs::create_dir_all(self.gateway_folder())?;
         let node = self.url(0);
-        let limits = relay::config::Limits { trusted_proxies: vec![services.gateway.ip()], ..Default::default() };
+        // Everybody who tries it out comes from one address.
+        let limits = relay::config::Limits { registrations: 1_000, trusted_proxies: vec![services.gateway.ip()], ..Default::default() };
         let relay = relay::Config {
             listen: services.relay,
             node: node.clone(),

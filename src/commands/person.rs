@@ -18,6 +18,9 @@ use crate::failure::Failure;
 /// How large a passphrase's file may be, in bytes.
 const MAX_PASSPHRASE: u64 = 4096;
 
+/// Where `zynk devnet` puts its gateway.
+pub(crate) const GATEWAY: &str = "http://127.0.0.1:26669";
+
 /// Where the device keeps its keys and messages, and what opens them.
 #[derive(Debug, Args)]
 pub(crate) struct Device {
@@ -37,11 +40,11 @@ pub(crate) struct NewDevice {
     pub(crate) device: Device,
 
     /// The gateway of the relay
-    #[arg(long, env = "ZYNK_GATEWAY", value_name = "URL", default_value = "http://127.0.0.1:26669")]
-    gateway: String,
+    #[arg(long, env = "ZYNK_GATEWAY", value_name = "URL", default_value = GATEWAY)]
+    pub(crate) gateway: String,
 
     #[command(flatten)]
-    basis: Basis,
+    pub(crate) basis: Basis,
 }
 
 impl Device {
@@ -78,6 +81,14 @@ impl NewDevice {
         let settings = Settings { gateway: self.gateway.clone(), trust: self.basis.trust()?, encoding: Encoding::Cbor };
         Ok(Client::create(&self.device.folder, &self.device.passphrase(true)?, settings).await?)
     }
+}
+
+/// Does something with a device and closes its store, whatever came of it: a store that is open while the process
+/// ends may be written to by a thread that has lost its ground.
+pub(crate) async fn with<T>(client: Client, act: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<T, Failure> {
+    let done = act(&client).await;
+    client.close().await;
+    done
 }
 
 fn ask(new: bool) -> Result<Zeroizing<String>, Failure> {

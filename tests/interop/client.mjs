@@ -8,7 +8,7 @@
 //     < {"do":"read"}               > {"event":"receipt","kind":"read","ids":[…]}
 //     < {"do":"end"}                > {"event":"received","message_id":…,"form":"ratchet","text":…,"integrity":"holds","leaf":…}
 //
-// Written after docs/spec, not after our code. What is not as those pages say ends it with status 1.
+// It follows docs/spec and shares no code with ours. What is not as those pages say ends it with status 1.
 
 import { createInterface } from "node:readline";
 

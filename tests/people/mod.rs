@@ -292,39 +292,46 @@ impl Letters {
         self.texts.iter().flat_map(|((from, to), texts)| texts.iter().map(|(id, _)| (*from, *to, *id)))
     }
 
-    /// Whether something that is for this device has not come, or not been accepted.
+    /// Whether something that is for this device has not come, or not been accepted and delivered.
     fn are_missing(&self, town: &Town, phone: &Phone) -> bool {
-        self.texts.iter().any(|((from, to), texts)| {
-            let theirs = if *to == phone.address.did { &from.did } else { to };
-            let found = || town.conversation(phone, theirs);
+        self.at(phone).any(|(from, with, texts)| {
+            let mut found = seen(town, phone, from, with, texts);
             // The sender waits for the second tick.
-            let is_there = |message: &&Message| {
-                message.sender == *from && message.state != State::Queued && (!message.outgoing || message.has_receipt(Kind::Delivered))
-            };
-            let concerns = *to == phone.address.did || from.did == phone.address.did;
-            concerns && found().iter().filter(is_there).count() < texts.len().min(PAGE as usize / 2)
+            found.retain(|message| message.state != State::Queued && (!message.outgoing || message.has_receipt(Kind::Delivered)));
+            found.len() < texts.len().min(PAGE as usize / 2)
         })
     }
 
-    /// Everything that is for a device stands in its history once, whole and in order; with receipts at the sender.
+    /// Everything that is for a device stands in its history once, whole and in order.
     fn check(&self, town: &Town, phone: &Phone) {
-        for ((from, to), texts) in &self.texts {
-            let own = *from == phone.address;
-            if !own && *to != phone.address.did && from.did != phone.address.did {
-                continue;
-            }
-            let theirs = if *to == phone.address.did { &from.did } else { to };
-            let mut messages = town.conversation(phone, theirs);
-            messages.retain(|message| message.sender == *from);
-            let expected = if from.did == phone.address.did { State::Accepted } else { State::Received };
+        for (from, with, texts) in self.at(phone) {
+            let messages = seen(town, phone, from, with, texts);
             let found: Vec<(Uuid, String)> = messages.iter().map(|message| (message.message_id, message.text.clone())).collect();
             // A history is asked for by the page.
             let newest = &texts[texts.len() - found.len().min(texts.len())..];
             assert_eq!(found, newest, "from {from:?} at {:?}", phone.address);
+            let expected = if from.did == phone.address.did { State::Accepted } else { State::Received };
             for message in &messages {
                 assert_eq!((message.state, &message.reason), (expected, &None), "{}", message.message_id);
                 assert!(matches!(message.integrity.as_deref(), None | Some("holds")), "{:?}", message.integrity);
             }
         }
     }
+
+    /// What a device must have: from whom, in the conversation with whom.
+    fn at(&self, phone: &Phone) -> impl Iterator<Item = (&Address, &Did, &[(Uuid, String)])> {
+        let own = phone.address.did;
+        self.texts.iter().filter_map(move |((from, to), texts)| match () {
+            () if *to == own => Some((from, &from.did, texts.as_slice())),
+            () if from.did == own => Some((from, to, texts.as_slice())),
+            () => None,
+        })
+    }
+}
+
+/// What a device has of a sender since the first of some messages: ids are by time.
+fn seen(town: &Town, phone: &Phone, from: &Address, with: &Did, since: &[(Uuid, String)]) -> Vec<Message> {
+    let mut messages = town.conversation(phone, with);
+    messages.retain(|message| message.sender == *from && since.first().is_none_or(|(first, _)| message.message_id >= *first));
+    messages
 }

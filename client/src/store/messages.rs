@@ -39,10 +39,12 @@ pub(crate) struct New<'a> {
     pub(crate) envelope: Option<EnvelopePart>,
 }
 
+/// Stores a message. One that is there already stays as it is: its repeat came after it was forgotten that it had come.
 pub(crate) async fn put(db: &mut SqliteConnection, new: &New<'_>) -> Result<(), Error> {
     let query = sqlx::query(
         "INSERT INTO messages (peer, message_id, sender, device, outgoing, text, sent, stored, state, code, reason, integrity, opening, commitment, envelope)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (sender, device, message_id) DO NOTHING",
     );
     let query = query.bind(new.peer.0.as_slice()).bind(new.message_id.as_bytes().as_slice()).bind(new.sender.did.0.as_slice());
     let query =

@@ -10,7 +10,8 @@ use identity::Did;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Device, NewDevice};
+use super::{Device, GATEWAY, NewDevice, with};
+use crate::cli::Basis;
 use crate::failure::Failure;
 use crate::report::{Report, say};
 
@@ -38,27 +39,31 @@ pub(crate) struct Register {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     zynk link --did did:zynk:… --folder tablet     # on the new device: shows a code and waits\n  \
-    zynk link CODE --folder alice                  # on a device of the identity")]
+    zynk link CODE --folder alice                  # on a device that holds the control key")]
 pub(crate) struct Link {
     /// On a device of the identity: let the device in that shows this code
-    #[arg(value_name = "CODE", conflicts_with_all = ["did", "gateway", "genesis", "checkpoint"], required_unless_present = "did")]
+    #[arg(value_name = "CODE", required_unless_present = "did")]
     code: Option<LinkCode>,
     /// On a new device: the identity that it is to join
-    #[arg(long, value_name = "DID", requires = "basis")]
+    #[arg(long, value_name = "DID", conflicts_with = "code")]
     did: Option<Did>,
     #[command(flatten)]
     device: Device,
     /// The gateway of the relay, for a new device
-    #[arg(long, env = "ZYNK_GATEWAY", value_name = "URL", default_value = "http://127.0.0.1:26669")]
+    #[arg(long, env = "ZYNK_GATEWAY", value_name = "URL", default_value = GATEWAY)]
     gateway: String,
-    #[command(flatten)]
-    basis: Option<crate::cli::Basis>,
+    /// The genesis of the chain, for a new device
+    #[arg(long, env = "ZYNK_GENESIS", value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// A checkpoint to trust instead of the genesis, for a new device
+    #[arg(long, value_name = "FILE", conflicts_with = "genesis")]
+    checkpoint: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  zynk unlink 2 --folder alice")]
 pub(crate) struct Unlink {
-    /// The id of the device that is to go; `zynk contacts --own` lists them
+    /// The id of the device that is to go; `zynk did resolve` lists them
     #[arg(value_name = "DEVICE")]
     id: u16,
     #[command(flatten)]
@@ -85,50 +90,64 @@ pub(crate) struct Recover {
 }
 
 pub(crate) async fn register(arguments: Register) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
-    let registered = client.register(arguments.invitation).await?;
-    let words = registered.kit.words().join(" ");
-    let place = match &arguments.kit_out {
-        Some(path) => {
-            let kit = format!("{}\n{words}\n", registered.did);
-            ::genesis::file::create_secret(path, kit.as_bytes()).map_err(Failure::file(path))?;
-            format!("the recovery kit is in {}", path.display())
-        }
-        None => {
-            format!("write it down with these 24 words: they are the only way back and are not shown again:\n{}", columns(&registered.kit))
-        }
-    };
-    client.forget_kit().await?;
-    client.close().await;
-    let shown = arguments.kit_out.is_none().then_some(words);
-    Ok(Report::new(
-        format!("registered {}; {place}", registered.did),
-        json!({"did": registered.did, "device": 1, "folder": arguments.device.device.folder(), "kit": shown, "kit_file": arguments.kit_out}),
-    ))
+    with(arguments.device.open().await?, async |client| {
+        let registered = client.register(arguments.invitation).await?;
+        let words = registered.kit.words().join(" ");
+        let place = match &arguments.kit_out {
+            Some(path) => {
+                let kit = format!("{}\n{words}\n", registered.did);
+                ::genesis::file::create_secret(path, kit.as_bytes()).map_err(Failure::file(path))?;
+                format!("the recovery kit is in {}", path.display())
+            }
+            None => format!(
+                "write it down with these 24 words: they are the only way back and are not shown again:\n{}",
+                columns(&registered.kit)
+            ),
+        };
+        client.forget_kit().await?;
+        let shown = arguments.kit_out.is_none().then_some(words);
+        let folder = arguments.device.device.folder();
+        Ok(Report::new(
+            format!("registered {}; {place}", registered.did),
+            json!({"did": registered.did, "device": 1, "folder": folder, "kit": shown, "kit_file": arguments.kit_out}),
+        ))
+    })
+    .await
 }
 
 pub(crate) async fn link(arguments: Link, json: bool) -> Result<Report, Failure> {
-    if let Some(code) = &arguments.code {
-        let client = arguments.device.open().await?;
-        let device = client.link_accept(code).await?;
-        client.close().await;
-        return Ok(Report::new(format!("device {device} has joined this identity"), json!({"device": device})));
+    let Some(did) = arguments.did else { return let_in(&arguments).await };
+    let basis = Basis { genesis: arguments.genesis, checkpoint: arguments.checkpoint };
+    if basis.genesis.is_none() && basis.checkpoint.is_none() {
+        return Err(Failure::NoBasis);
     }
-    let (Some(did), Some(basis)) = (arguments.did, arguments.basis) else { unreachable!("clap requires both where there is no code") };
     let new = NewDevice { device: arguments.device, gateway: arguments.gateway, basis };
-    let client = new.open().await?;
-    let code = client.link_request(&did).await?;
-    say(json, &format!("on a device of {did}, give within ten minutes:\n  zynk link {code}"), &json!({"code": code.to_string()}));
-    let device = client.link_finish(LINKING).await?;
-    client.close().await;
-    Ok(Report::new(format!("this is device {device} of {did}"), json!({"did": did, "device": device})))
+    with(new.open().await?, async |client| {
+        let code = client.link_request(&did).await?;
+        say(json, &format!("on a device of {did}, give within ten minutes:\n  zynk link {code}"), &json!({"code": code.to_string()}));
+        let device = client.link_finish(LINKING).await?;
+        Ok(Report::new(format!("this is device {device} of {did}"), json!({"did": did, "device": device})))
+    })
+    .await
+}
+
+/// On a device of the identity: lets another in.
+async fn let_in(arguments: &Link) -> Result<Report, Failure> {
+    let code = arguments.code.as_ref().expect("clap requires a code where there is no identity");
+    with(arguments.device.open().await?, async |client| {
+        let device = client.link_accept(code).await?;
+        Ok(Report::new(format!("device {device} has joined this identity"), json!({"device": device})))
+    })
+    .await
 }
 
 pub(crate) async fn unlink(arguments: Unlink) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
-    client.unlink(arguments.id).await?;
-    client.close().await;
-    Ok(Report::new(format!("device {} has left this identity, and its sessions end", arguments.id), json!({"device": arguments.id})))
+    let id = arguments.id;
+    with(arguments.device.open().await?, async |client| {
+        client.unlink(id).await?;
+        Ok(Report::new(format!("device {id} has left this identity, and its sessions end"), json!({"device": id})))
+    })
+    .await
 }
 
 pub(crate) async fn recover(arguments: Recover) -> Result<Report, Failure> {
@@ -147,18 +166,19 @@ pub(crate) async fn recover(arguments: Recover) -> Result<Report, Failure> {
     };
     let kit = RecoveryKit::parse(words.trim()).map_err(::client::Error::from)?;
     let did = arguments.did.or(named).ok_or(Failure::Unnamed)?;
-    let client = arguments.device.open().await?;
-    let recovered = client.recover(&did, &kit, &arguments.keep).await?;
-    client.close().await;
-    Ok(Report::new(
-        format!(
-            "{} is yours again; this is its device {}, {} others were removed",
-            recovered.did,
-            recovered.device,
-            recovered.removed.len()
-        ),
-        json!({"did": recovered.did, "device": recovered.device, "removed": recovered.removed}),
-    ))
+    with(arguments.device.open().await?, async |client| {
+        let recovered = client.recover(&did, &kit, &arguments.keep).await?;
+        Ok(Report::new(
+            format!(
+                "{} is yours again; this is its device {}, {} others were removed",
+                recovered.did,
+                recovered.device,
+                recovered.removed.len()
+            ),
+            json!({"did": recovered.did, "device": recovered.device, "removed": recovered.removed}),
+        ))
+    })
+    .await
 }
 
 /// The words in six rows of four, numbered.

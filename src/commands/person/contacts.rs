@@ -4,7 +4,7 @@ use clap::Args;
 use identity::Did;
 use serde_json::json;
 
-use super::Device;
+use super::{Device, with};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -36,9 +36,7 @@ pub(crate) struct VerifyContact {
 }
 
 pub(crate) async fn list(arguments: Contacts) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
-    let contacts = client.contacts().await?;
-    client.close().await;
+    let contacts = with(arguments.device.open().await?, async |client| Ok(client.contacts().await?)).await?;
     let line = |contact: &::client::Contact| {
         let compared = if contact.compared.is_some() { ", compared" } else { "" };
         let warning = contact.notes.iter().rev().find(|note| note.change.is_warning());
@@ -51,8 +49,15 @@ pub(crate) async fn list(arguments: Contacts) -> Result<Report, Failure> {
 }
 
 pub(crate) async fn verify(arguments: VerifyContact) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
-    let verified = client.verify_contact(&arguments.did).await?;
+    let (verified, noted) = with(arguments.device.open().await?, async |client| {
+        let verified = client.verify_contact(&arguments.did).await?;
+        let noted = match arguments.compared || arguments.scanned.is_some() {
+            true => Some(client.mark_compared(&arguments.did, arguments.scanned.as_deref()).await?),
+            false => None,
+        };
+        Ok((verified, noted))
+    })
+    .await?;
     let mut text = format!(
         "{} devices of {}, proven at height {}; the relay hands out the same keys\n\nsafety number  {}\n\n{}",
         verified.contact.entry.devices.len(),
@@ -64,12 +69,9 @@ pub(crate) async fn verify(arguments: VerifyContact) -> Result<Report, Failure> 
     for note in &verified.contact.notes {
         text.push_str(&format!("\n* {}", note.change));
     }
-    if arguments.compared || arguments.scanned.is_some() {
-        if !client.mark_compared(&arguments.did, arguments.scanned.as_deref()).await? {
-            return Ok(Report::refuted("the scanned code is not this contact's: do not trust it", json!({"scanned": false})));
-        }
-        text.push_str("\nnoted as compared");
+    match noted {
+        Some(false) => Ok(Report::refuted("the scanned code is not this contact's: do not trust it", json!({"scanned": false}))),
+        Some(true) => Ok(Report::new(format!("{text}\nnoted as compared"), json!(verified))),
+        None => Ok(Report::new(text, json!(verified))),
     }
-    client.close().await;
-    Ok(Report::new(text, json!(verified)))
 }

@@ -11,7 +11,7 @@ use identity::Did;
 use serde_json::json;
 use types::Millis;
 
-use super::Device;
+use super::{Device, with};
 use crate::commands::node::until_told;
 use crate::failure::Failure;
 use crate::report::{Report, say};
@@ -76,15 +76,15 @@ pub(crate) struct History {
 
 pub(crate) async fn send(arguments: Send) -> Result<Report, Failure> {
     let text = if arguments.text == "-" { read_text()? } else { arguments.text };
-    let client = arguments.device.open().await?;
-    let id = client.send(&arguments.to, &text).await?;
-    let settled = client.settle(&id, Duration::from_secs(arguments.wait)).await;
-    let message = match settled {
-        // It is stored, and leaves with the next session.
-        Err(::client::Error::Timeout { .. }) => client.message(&id).await?,
-        settled => settled?,
-    };
-    client.close().await;
+    let (id, message) = with(arguments.device.open().await?, async |client| {
+        let id = client.send(&arguments.to, &text).await?;
+        match client.settle(&id, Duration::from_secs(arguments.wait)).await {
+            // It is stored, and leaves with the next session.
+            Err(::client::Error::Timeout { .. }) => Ok((id, client.message(&id).await?)),
+            settled => Ok((id, settled?)),
+        }
+    })
+    .await?;
     let value = json!(&message);
     match (message.state, message.code) {
         (State::Accepted, _) => Ok(Report::new(format!("✓ {id}"), value)),
@@ -94,7 +94,12 @@ pub(crate) async fn send(arguments: Send) -> Result<Report, Failure> {
 }
 
 pub(crate) async fn listen(arguments: Listen, json: bool) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
+    let messages = with(arguments.device.open().await?, async |client| hear(client, &arguments, json).await).await?;
+    Ok(Report::new(format!("{messages} messages came"), json!({"messages": messages})))
+}
+
+/// Stays connected as long as it is wanted; how many messages came.
+async fn hear(client: &::client::Client, arguments: &Listen, json: bool) -> Result<usize, Failure> {
     let mut connection = client.listen().await?;
     let told = until_told(false);
     tokio::pin!(told);
@@ -131,20 +136,21 @@ pub(crate) async fn listen(arguments: Listen, json: bool) -> Result<Report, Fail
         }
     }
     connection.stop().await;
-    client.close().await;
-    Ok(Report::new(format!("{messages} messages came"), json!({"messages": messages})))
+    Ok(messages)
 }
 
 pub(crate) async fn history(arguments: History) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
-    let messages = client.history(arguments.with.as_ref(), arguments.limit).await?;
-    if let (true, Some(with)) = (arguments.read, &arguments.with) {
-        client.mark_read(with).await?;
-        if client.waiting().await? > 0 {
-            flush(&client).await?;
+    let messages = with(arguments.device.open().await?, async |client| {
+        let messages = client.history(arguments.with.as_ref(), arguments.limit).await?;
+        if let (true, Some(with)) = (arguments.read, &arguments.with) {
+            client.mark_read(with).await?;
+            if client.waiting().await? > 0 {
+                flush(client).await?;
+            }
         }
-    }
-    client.close().await;
+        Ok(messages)
+    })
+    .await?;
     let lines: Vec<String> = messages.iter().map(line).collect();
     let text = if lines.is_empty() { "no messages".to_owned() } else { lines.join("\n") };
     Ok(Report::new(text, json!(messages)))

@@ -8,7 +8,7 @@ use serde_json::json;
 use types::Encode as _;
 use uuid::Uuid;
 
-use super::Device;
+use super::{Device, with};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -50,9 +50,8 @@ pub(crate) async fn proof(arguments: Proof) -> Result<Report, Failure> {
     if arguments.out.exists() {
         return Err(Failure::ProofExists(arguments.out));
     }
-    let client = arguments.device.open().await?;
-    let bundle = client.proof(&arguments.id, Duration::from_secs(arguments.wait)).await?;
-    client.close().await;
+    let patience = Duration::from_secs(arguments.wait);
+    let bundle = with(arguments.device.open().await?, async |client| Ok(client.proof(&arguments.id, patience).await?)).await?;
     let bytes = if arguments.text { bundle.to_json().into_bytes() } else { bundle.to_bytes() };
     ::genesis::file::replace_public(&arguments.out, &bytes).map_err(Failure::file(&arguments.out))?;
     let (anchor, time) = (&bundle.anchor.anchor, bundle.sealed.header.time);
@@ -63,9 +62,7 @@ pub(crate) async fn proof(arguments: Proof) -> Result<Report, Failure> {
 }
 
 pub(crate) async fn export(arguments: Export) -> Result<Report, Failure> {
-    let client = arguments.device.open().await?;
-    let value = client.export().await?;
-    client.close().await;
+    let value = with(arguments.device.open().await?, async |client| Ok(client.export().await?)).await?;
     ::genesis::file::create_secret(&arguments.out, format!("{value:#}\n").as_bytes()).map_err(Failure::file(&arguments.out))?;
     let messages = value["messages"].as_array().map_or(0, Vec::len);
     Ok(Report::new(format!("{messages} messages are in {}", arguments.out.display()), json!({"file": arguments.out, "messages": messages})))
