@@ -19,9 +19,12 @@ use crate::commands::person::{account, contacts, messages, proofs};
 use crate::failure::Failure;
 use crate::report::Report;
 
+/// What never speaks: Signal's library logs whom it encrypts for.
+const QUIET: [&str; 2] = ["libsignal_protocol_syft=off", "spqr_syft=off"];
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    trace();
+    trace(&cli.command);
     match run(cli.command, cli.json) {
         Ok(report) => finish(&report, cli.json),
         Err(failure) => fail(&failure, cli.json),
@@ -72,12 +75,19 @@ fn serve(service: impl Future<Output = Result<Report, Failure>>) -> Result<Repor
     ended
 }
 
-/// What the log says goes to standard error, and is chosen by `ZYNK_LOG` as by `RUST_LOG` elsewhere.
-fn trace() {
+/// What the log says goes to standard error, and is chosen by `ZYNK_LOG` as by `RUST_LOG` elsewhere. Services that write
+/// to a file or a collector write JSON, one object a line.
+fn trace(command: &Command) {
     use std::io::IsTerminal as _;
-    let filter = EnvFilter::try_from_env("ZYNK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let service = matches!(command, Command::Relay(_) | Command::Gateway(_));
+    let unset = if service { "info" } else { "warn" };
+    let mut filter = EnvFilter::try_from_env("ZYNK_LOG").unwrap_or_else(|_| EnvFilter::new(unset));
+    for quiet in QUIET {
+        filter = filter.add_directive(quiet.parse().expect("a constant directive"));
+    }
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    if service && !terminal { builder.json().init() } else { builder.init() }
 }
 
 fn finish(report: &Report, json: bool) -> ExitCode {

@@ -169,9 +169,9 @@ impl Gossip {
         let offered_again = stamp.abs_diff(window()) <= 1;
         match self.judge.take(Received { id, from, bytes, offered_again }) {
             Ok(()) => self.passed.note(hash),
-            Err(Received { id, from, .. }) => {
+            Err(ignored) => {
                 self.dropped += 1;
-                self.report(Checked { id, from, acceptance: MessageAcceptance::Ignore });
+                self.report(ignored);
             }
         }
     }

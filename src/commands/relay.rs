@@ -44,6 +44,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
         until_told(arguments.attached).await;
         let _ = stop.send(true);
     });
-    relay::run(home, stopped).await?;
+    Box::pin(relay::run(home, stopped)).await?;
     Ok(Report::new("the relay has stopped", json!({"stopped": true})))
 }

@@ -47,9 +47,12 @@ impl Judge {
         (Self { queue }, checked)
     }
 
-    /// Takes a message, or hands it back where too many wait.
-    pub(super) fn take(&self, message: Received) -> Result<(), Received> {
-        self.queue.try_send(message).map_err(mpsc::error::TrySendError::into_inner)
+    /// Takes a message; where too many wait, the verdict is that it is ignored.
+    pub(super) fn take(&self, message: Received) -> Result<(), Checked> {
+        self.queue.try_send(message).map_err(|refused| {
+            let Received { id, from, .. } = refused.into_inner();
+            Checked { id, from, acceptance: MessageAcceptance::Ignore }
+        })
     }
 }
 
