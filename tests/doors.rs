@@ -57,6 +57,9 @@ fn retold(token: &str, change: impl FnOnce(&mut Value)) -> String {
     format!("{}.{}.{}", parts[0], BASE64.encode(claims.to_string()), parts[2])
 }
 
+/// What is tried, how, with whose token and what body, and the number of the refusal.
+type Story<'a> = (&'a str, Method, &'a str, Option<&'a str>, Value, u64);
+
 #[test]
 fn no_bad_token_opens_a_door() {
     let town = Town::start();
@@ -169,7 +172,7 @@ fn another_persons_things_are_refused() {
             SignedOperation { did: bob.ring.did, ..mallory.ring.removal(&own, 1, until) }
         };
         let sign = |answer: SignIn| SignIn { did: bob.ring.did, ..answer };
-        let refusals: [(&str, Method, &str, Option<&str>, Value, u64); 8] = [
+        let refusals: [Story<'_>; 8] = [
             (
                 "bob's operation",
                 Method::POST,

@@ -59,15 +59,22 @@ pub struct Connection {
     events: broadcast::Receiver<Event>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    over: bool,
 }
 
 impl Connection {
-    /// The next event; none once the connection has ended. Of more than 1,024 that nobody took, the oldest are
+    /// The next event; none once the connection has ended by itself: after [`Event::Removed`]. Of more than 1,024 that nobody took, the oldest are
     /// gone; nothing is lost by that, since all of it is in the store.
     pub async fn next(&mut self) -> Option<Event> {
+        if self.over {
+            return None;
+        }
         loop {
             match self.events.recv().await {
-                Ok(event) => return Some(event),
+                Ok(event) => {
+                    self.over = event == Event::Removed;
+                    return Some(event);
+                }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -104,7 +111,7 @@ impl Client {
             let _lock = lock;
             Box::pin(inner.stay(stopped)).await;
         });
-        Ok(Connection { events, stop, task })
+        Ok(Connection { events, stop, task, over: false })
     }
 
     /// Waits until a message has left the outbox: accepted or refused. Connects for that, or waits for the process
@@ -177,6 +184,11 @@ impl Inner {
                 {
                     tracing::error!(code = error.code(), "the mailbox's number cannot be written");
                 }
+                // A device that was removed would try for ever, and have its whole address refused for that.
+                if matches!(&error, Error::Relay { status: 401, .. }) && self.is_removed().await {
+                    self.tell(Event::Removed);
+                    return;
+                }
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 self.tell(Event::Disconnected { code: error.code(), reason: error.to_string(), retry_in_ms });
             }
@@ -187,6 +199,12 @@ impl Inner {
             wait = (wait * 2).min(BACKOFF.1);
         }
         self.api.sign_out().await;
+    }
+
+    /// Whether the chain proves that this device is not one of its identity.
+    async fn is_removed(&self) -> bool {
+        let Ok(device) = self.device().await else { return false };
+        Box::pin(self.prove(&device.did())).await.is_ok_and(|person| device.id_in(&person.entry).is_none())
     }
 
     /// One session, from signing in to its end, which is always an error. `moved` says whether a message went either way.

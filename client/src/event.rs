@@ -23,6 +23,9 @@ pub enum Event {
         /// When it is tried again.
         retry_in_ms: u64,
     },
+    /// The chain proves that this device is not one of its identity any more: it was removed, or the identity has
+    /// ended. It does not connect again; nothing follows.
+    Removed,
     /// The mailbox at the relay is empty for now.
     CaughtUp,
     /// A message is in the store: received, sent from another device of this identity, or unreadable.

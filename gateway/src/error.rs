@@ -34,6 +34,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Certificate or key cannot be used.
+    #[error("{path} cannot be used for TLS: {reason}", path = path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There is nothing at this path.
     #[error("there is nothing at this path")]
     NotFound,
@@ -148,6 +156,7 @@ impl Error {
             Self::Settings { .. } => 7501,
             Self::Url { .. } => 7502,
             Self::Listen { .. } => 7503,
+            Self::Tls { .. } => 7504,
             Self::NotFound => 7511,
             Self::Method => 7512,
             Self::Target => 7513,
@@ -179,7 +188,9 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Settings { .. } | Self::Url { .. } | Self::Listen { .. } | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Settings { .. } | Self::Url { .. } | Self::Listen { .. } | Self::Tls { .. } | Self::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::NotFound | Self::Height => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target | Self::Header { .. } | Self::Parameter { .. } => StatusCode::BAD_REQUEST,

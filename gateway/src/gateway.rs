@@ -1,5 +1,6 @@
 //! The gateway: its parts, and its life from start to stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use mailbox::limit::Rate;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::admission::{Places, Rates};
 use crate::edge;
@@ -16,6 +18,7 @@ use crate::health::Watch;
 use crate::listener::{self, Bounds};
 use crate::metrics::Metrics;
 use crate::prover::Prover;
+use crate::tls;
 use crate::tokens::Keys;
 use crate::upstream::{NODE, RELAY, Target, Way};
 use crate::{Error, Settings, Upstream};
@@ -45,6 +48,7 @@ pub(crate) struct Parts {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) sockets: Arc<Places>,
     connections: Arc<Places>,
+    tls: Option<Arc<ServerConfig>>,
     pub(crate) metrics: Metrics,
     pub(crate) watch: Watch,
     pub(crate) stop: watch::Receiver<bool>,
@@ -58,7 +62,7 @@ impl Gateway {
     /// questions: `rpc::Chain` speaks HTTP only.
     ///
     /// # Errors
-    /// [`Error::Url`], [`Error::Listen`].
+    /// [`Error::Url`], [`Error::Listen`], [`Error::Tls`].
     pub async fn open(
         settings: Settings,
         relay: Upstream,
@@ -94,6 +98,7 @@ impl Gateway {
             requests: Arc::new(Semaphore::new(limits.requests)),
             sockets: Places::new(limits.sockets, limits.sockets_per_address, metrics.sockets.clone()),
             connections: Places::new(connections, limits.connections_per_address, metrics.connections.clone()),
+            tls: settings.tls.as_ref().map(tls::configure).transpose()?,
             metrics,
             watch: Watch::default(),
             stop,
@@ -112,10 +117,14 @@ impl Gateway {
     /// begun.
     pub async fn serve(&self, listener: TcpListener) {
         let parts = &self.parts;
+        if listener.local_addr().is_ok_and(|address| in_the_clear(address, parts.tls.is_some())) {
+            tracing::warn!("listening beyond loopback without TLS: only a proxy in front, which has it, may reach this address");
+        }
         let bounds = Bounds {
             limits: parts.settings.limits.clone(),
             trusted: parts.settings.trusted_proxies.clone(),
             places: Arc::clone(&parts.connections),
+            tls: parts.tls.clone(),
         };
         tokio::select! {
             () = listener::serve(listener, self.router(), bounds, parts.stop.clone()) => {}
@@ -151,6 +160,11 @@ pub async fn run(settings: Settings, relay: Upstream, node: Upstream, trust: Tru
     Ok(())
 }
 
+/// Whether others on the way could read what is said here.
+fn in_the_clear(address: SocketAddr, tls: bool) -> bool {
+    !tls && !address.ip().to_canonical().is_loopback()
+}
+
 /// Serves a node's router on loopback; its URL.
 async fn within(router: Router, mut stop: watch::Receiver<bool>) -> Result<String, Error> {
     let failed = |source| Error::Listen { address: "127.0.0.1:0".to_owned(), source };
@@ -168,5 +182,28 @@ async fn within(router: Router, mut stop: watch::Receiver<bool>) -> Result<Strin
 impl Parts {
     pub(crate) fn request_time(&self) -> Duration {
         Duration::from_millis(self.settings.limits.request_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_the_clear;
+
+    #[test]
+    fn only_what_leaves_loopback_without_tls_is_in_the_clear() {
+        let stories = [
+            ("127.0.0.1:1", false, false),
+            ("127.9.9.9:1", false, false),
+            ("[::1]:1", false, false),
+            ("[::ffff:127.0.0.1]:1", false, false),
+            ("0.0.0.0:1", false, true),
+            ("[::]:1", false, true),
+            ("10.0.0.1:1", false, true),
+            ("0.0.0.0:1", true, false),
+            ("192.0.2.1:1", true, false),
+        ];
+        for (address, tls, expected) in stories {
+            assert_eq!(in_the_clear(address.parse().expect("an address"), tls), expected, "{address} {tls}");
+        }
     }
 }

@@ -7,8 +7,8 @@
 //! from the chain, proven by `rpc::Chain` (`resolver`, `queries`).
 //!
 //! What this crate refuses to do: it keeps nothing but counters, caches nothing that a person sent,
-//! decides nothing about messages, and holds no key. It believes a node only as far as `light` does. Its
-//! logs hold no path, no query, no address. TLS ends before it, at a proxy of the operator's.
+//! decides nothing about messages, and holds no key but that of its certificate. It believes a node only as far as `light` does. Its
+//! logs hold no path, no query, no address. TLS ends here (`tls`), or before it, at a proxy of the operator's.
 //!
 //! Start with [`gateway`], then `edge`. `docs/spec/gateway.md` is the page of routes and codes.
 
@@ -27,13 +27,14 @@ mod resolver;
 pub mod settings;
 mod socket;
 mod target;
+mod tls;
 mod tokens;
 mod upstream;
 
 pub use error::Error;
 pub use gateway::{Gateway, run};
 pub use headers::CLIENT;
-pub use settings::{Home, Limits, Network, Settings};
+pub use settings::{Home, Limits, Network, Settings, Tls};
 pub use upstream::Upstream;
 
 #[cfg(test)]

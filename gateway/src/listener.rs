@@ -1,4 +1,4 @@
-//! The listener: HTTP/1.1 connections with bounds on their number, their headers, and silence.
+//! The listener: HTTP/1.1 connections, over TLS or not, with bounds on their number, their headers, and silence.
 //!
 //! What a connection holds ends with it. A WebSocket's place therefore lies in its connection
 //! ([`Peer::keep`]): it is freed when the last byte of it is gone, whoever carried the frames.
@@ -23,10 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
 use crate::admission::{Place, Places};
 use crate::settings::{Limits, Network};
+use crate::tls;
 
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 64;
@@ -63,6 +65,8 @@ pub(crate) struct Bounds {
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<Network>,
     pub(crate) places: Arc<Places>,
+    /// With it TLS is spoken, and nothing else.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
 /// Serves until `stop` turns true, and a moment longer what had begun.
@@ -93,7 +97,22 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
         let peer = Peer { address: from.ip(), held: Arc::default() };
         let silence = Duration::from_millis(bounds.limits.silence_ms);
         let connection = Connection { stream, silence, stalled: None, peer: peer.clone(), _place: place, _permit: permit };
-        tasks.spawn(converse(connection, peer, router.clone(), server(&bounds.limits), stop.clone()));
+        // It is counted already: who stops in the middle of a handshake holds his own place, for the time that headers have.
+        let (router, server, mut stop) = (router.clone(), server(&bounds.limits), stop.clone());
+        let Some(config) = bounds.tls.clone() else {
+            tasks.spawn(converse(connection, peer, router, server, stop));
+            continue;
+        };
+        let header_time = Duration::from_millis(bounds.limits.header_ms);
+        tasks.spawn(async move {
+            let shaken = tokio::select! {
+                shaken = tls::shake_hands(connection, config, header_time) => shaken,
+                () = stopped(&mut stop) => None,
+            };
+            if let Some(stream) = shaken {
+                converse(stream, peer, router, server, stop).await;
+            }
+        });
     }
     drop(listener);
     if timeout(FAREWELL, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
@@ -112,7 +131,10 @@ fn server(limits: &Limits) -> http1::Builder {
     server
 }
 
-async fn converse(connection: Connection, peer: Peer, router: Router, server: http1::Builder, mut stop: watch::Receiver<bool>) {
+async fn converse<S>(stream: S, peer: Peer, router: Router, server: http1::Builder, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, peer) = (router.clone(), peer.clone());
         async move {
@@ -121,7 +143,7 @@ async fn converse(connection: Connection, peer: Peer, router: Router, server: ht
             router.oneshot(request).await.map_err(|never: Infallible| never)
         }
     });
-    let mut serving = Box::pin(server.serve_connection(TokioIo::new(connection), service).with_upgrades());
+    let mut serving = Box::pin(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stopped(&mut stop) => {

@@ -57,9 +57,23 @@ pub struct Settings {
     /// The web pages that may ask from a browser, as origins (`https://app.example`); `*` is any.
     #[serde(default = "anybody")]
     pub origins: Vec<String>,
+    /// With it the gateway speaks TLS 1.3 and nothing else; without it, plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// How much of everything.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// What clients are shown, and believe if they know who signed it. Both files are PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, and after it those that lead from it to one that clients know. From the folder of `gateway.toml`
+    /// on; absolute once it was read.
+    pub certificate: PathBuf,
+    /// The certificate's private key, mode 0600. As above.
+    pub key: PathBuf,
 }
 
 /// How much of everything. What is left out has its default.
@@ -137,6 +151,7 @@ impl Settings {
             trusted_proxies: Vec::new(),
             operators: loopback(),
             origins: anybody(),
+            tls: None,
             limits: Limits::default(),
         }
     }
@@ -149,8 +164,15 @@ impl Settings {
         let refused = |reason: String| Error::Settings { path: path.to_owned(), reason };
         let bytes = genesis::file::read(path, MAX_FILE).map_err(|error| refused(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
-        let settings: Self = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        let mut settings: Self = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
         settings.check().map_err(|reason| refused(reason.to_owned()))?;
+        if let Some(Tls { certificate, key }) = &mut settings.tls {
+            // Absolute, so that they mean the same when the settings are saved, wherever that is.
+            let home = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;
+            for file in [certificate, key] {
+                *file = home.with_file_name(&*file);
+            }
+        }
         Ok(settings)
     }
 

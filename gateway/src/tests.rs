@@ -5,4 +5,5 @@ mod door;
 mod queries;
 mod resolver;
 mod sockets;
+pub(crate) mod tls;
 mod world;

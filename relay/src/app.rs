@@ -1,6 +1,6 @@
 //! What all requests share.
 
-mod attempts;
+pub(crate) mod attempts;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use rpc::relay::Relay;
 use tokio::sync::{Semaphore, watch};
 use types::{Hash, Millis};
 
+use self::attempts::Attempt;
 use crate::accounts::{Accounts, Quota, subject};
 use crate::auth::Auth;
 use crate::auth::challenge::Challenges;
@@ -155,15 +156,15 @@ impl App {
         self.count(Quota { subject: of_peer("recovery", peer), period_ms: DAY_MS, most }, refused).await
     }
 
-    /// An attempt of this address to sign in; it counts as failed until [`App::succeed`].
-    pub(crate) fn attempt(&self, peer: IpAddr) -> Result<(), Error> {
-        let begun = self.attempts.begin(http::network_of(peer), self.config.limits.sign_ins, self.now());
-        begun.map_err(|retry_after_ms| Error::TooManyAttempts { retry_after_ms })
+    /// Whether this address may try.
+    pub(crate) fn admit(&self, peer: IpAddr, attempt: Attempt) -> Result<(), Error> {
+        let admitted = self.attempts.admit(http::network_of(peer), attempt, self.config.limits.sign_ins, self.now());
+        admitted.map_err(|retry_after_ms| Error::TooManyAttempts { retry_after_ms })
     }
 
-    /// The attempt has succeeded.
-    pub(crate) fn succeed(&self, peer: IpAddr) {
-        self.attempts.succeed(http::network_of(peer));
+    /// What [`App::admit`] let in has failed.
+    pub(crate) fn fail(&self, peer: IpAddr, attempt: Attempt) {
+        self.attempts.fail(http::network_of(peer), attempt, self.now());
     }
 
     pub(crate) async fn count_bundles(&self, asking: &Did, of: &Did) -> Result<(), Error> {

@@ -62,7 +62,8 @@ pub struct Limits {
     /// Operations of one address in a day that are posted as registrations of identities that exist. A recovery
     /// takes two, and one more for each device that is removed.
     pub recoveries: u32,
-    /// Attempts of one address to sign in, or to refresh with a token that is not known, in five minutes.
+    /// Failed attempts of one address in five minutes: to sign one device in, to refresh with tokens that are not
+    /// known, and as devices that are in no proven entry.
     pub sign_ins: u32,
     /// How often one identity may ask for another's prekey bundles in ten minutes.
     pub bundles: u32,

@@ -3,26 +3,28 @@
 
 #![allow(dead_code, reason = "each test binary compiles this and uses a part of it")]
 
+mod letters;
 pub(crate) mod raw;
 pub(crate) mod tap;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use client::history::{Message, State};
+use client::history::Message;
 use client::{Client, Connection, Event, Passphrase, RecoveryKit, Settings};
 use devnet::{Network, Running, Service};
 use identity::Did;
+use ledger::SignedTransaction;
 use light::Trust;
-use mailbox::frame::Kind;
 use mailbox::{Address, Encoding, history};
 use tempfile::TempDir;
 use tendermint::Time;
+use tendermint_rpc::{Client as _, HttpClient};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+pub(crate) use self::letters::Letters;
 use self::tap::{Tap, Tape};
 use crate::world::{PATIENCE, ZYNK, quick};
 
@@ -135,6 +137,21 @@ impl Town {
         self.phone(client, tap, Some(registered.kit))
     }
 
+    /// A further device of a person: asks, is let in, waits for the chain.
+    pub(crate) fn link(&mut self, first: &Phone) -> Phone {
+        let (client, tap) = self.stranger();
+        let did = first.address.did;
+        let device = self.runtime.block_on(async {
+            let code = client.link_request(&did).await.expect("a code");
+            let accepted = first.client.link_accept(&code).await.expect("it is let in");
+            assert_eq!(client.link_finish(PATIENCE).await.expect("it has joined"), accepted);
+            accepted
+        });
+        let phone = self.phone(client, tap, None);
+        assert_eq!(phone.address, Address { did, device });
+        phone
+    }
+
     /// The device of somebody, once it has an address.
     pub(crate) fn phone(&self, client: Client, tap: Tap, kit: Option<RecoveryKit>) -> Phone {
         let address = self.runtime.block_on(client.address()).expect("an address");
@@ -190,6 +207,11 @@ impl Town {
         self.runtime.block_on(from.client.send(to, text)).expect("it is stored")
     }
 
+    /// Marks everything from somebody as read, and has them told.
+    pub(crate) fn read(&self, phone: &Phone, from: &Did) {
+        self.runtime.block_on(phone.client.mark_read(from)).expect("it is marked");
+    }
+
     /// How many messages and receipts of a device have not left.
     pub(crate) fn waiting(&self, phone: &Phone) -> u64 {
         self.runtime.block_on(phone.client.waiting()).expect("an outbox")
@@ -207,10 +229,38 @@ impl Town {
         self.running.start_service(Service::Relay, environment).expect("it starts");
     }
 
+    /// Kills the gateway and starts it again.
+    pub(crate) fn restart_gateway(&mut self) {
+        self.running.kill_service(Service::Gateway).expect("it ran");
+        self.running.start_service(Service::Gateway, &[]).expect("it starts");
+    }
+
     /// Waits until the relay answers.
     pub(crate) fn wait_for_relay(&mut self) {
         let waited = self.runtime.block_on(self.running.wait_for_service(Service::Relay, PATIENCE));
         waited.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Every transaction that the chain has taken, in its order.
+    pub(crate) fn transactions(&self) -> Vec<SignedTransaction> {
+        let url = self.network().url(0);
+        self.runtime.block_on(async {
+            let blocks = HttpClient::new(url.as_str()).expect("a URL");
+            let tip = blocks.status().await.expect("it answers").sync_info.latest_block_height;
+            let mut taken = Vec::new();
+            for height in 1..=tip.value() {
+                let height = tendermint::block::Height::try_from(height).expect("a height");
+                let transactions = blocks.block(height).await.expect("a block").block.data;
+                if transactions.is_empty() {
+                    continue;
+                }
+                let results = blocks.block_results(height).await.expect("results").txs_results.expect("one for each");
+                assert_eq!(results.len(), transactions.len());
+                let succeeded = transactions.iter().zip(results).filter(|(_, result)| result.code.is_ok());
+                taken.extend(succeeded.map(|(bytes, _)| SignedTransaction::parse(bytes).expect("a transaction")));
+            }
+            taken
+        })
     }
 
     /// Everything that the relay has said since it was first started.
@@ -238,7 +288,8 @@ impl Town {
             }
             assert!(
                 Instant::now() < deadline,
-                "{waiting} messages have not left, {missing} devices miss some:\n{}{:#?}",
+                "{waiting} messages have not left, {missing} devices miss some; the record shows {:?}:\n{}{:#?}",
+                history::check(&self.tape.events()),
                 self.last_words(),
                 phones.iter().flat_map(|phone| phone.events.iter().rev().take(3)).collect::<Vec<_>>()
             );
@@ -264,74 +315,4 @@ impl Town {
         assert_eq!(verdict.items.len(), 1);
         bundle
     }
-}
-
-/// What was written: by whom, to whom, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Letters {
-    texts: BTreeMap<(Address, Did), Vec<(Uuid, String)>>,
-}
-
-impl Letters {
-    /// Writes a numbered message.
-    pub(crate) fn write(&mut self, town: &Town, from: &Phone, to: &Did) -> Uuid {
-        let texts = self.texts.entry((from.address, *to)).or_default();
-        let text = format!("number {}", texts.len());
-        let id = town.write(from, to, &text);
-        texts.push((id, text));
-        id
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.texts.values().map(Vec::len).sum()
-    }
-
-    /// All ids, with who wrote them and to whom.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = (Address, Did, Uuid)> {
-        self.texts.iter().flat_map(|((from, to), texts)| texts.iter().map(|(id, _)| (*from, *to, *id)))
-    }
-
-    /// Whether something that is for this device has not come, or not been accepted and delivered.
-    fn are_missing(&self, town: &Town, phone: &Phone) -> bool {
-        self.at(phone).any(|(from, with, texts)| {
-            let mut found = seen(town, phone, from, with, texts);
-            // The sender waits for the second tick.
-            found.retain(|message| message.state != State::Queued && (!message.outgoing || message.has_receipt(Kind::Delivered)));
-            found.len() < texts.len().min(PAGE as usize / 2)
-        })
-    }
-
-    /// Everything that is for a device stands in its history once, whole and in order.
-    fn check(&self, town: &Town, phone: &Phone) {
-        for (from, with, texts) in self.at(phone) {
-            let messages = seen(town, phone, from, with, texts);
-            let found: Vec<(Uuid, String)> = messages.iter().map(|message| (message.message_id, message.text.clone())).collect();
-            // A history is asked for by the page.
-            let newest = &texts[texts.len() - found.len().min(texts.len())..];
-            assert_eq!(found, newest, "from {from:?} at {:?}", phone.address);
-            let expected = if from.did == phone.address.did { State::Accepted } else { State::Received };
-            for message in &messages {
-                assert_eq!((message.state, &message.reason), (expected, &None), "{}", message.message_id);
-                assert!(matches!(message.integrity.as_deref(), None | Some("holds")), "{:?}", message.integrity);
-            }
-        }
-    }
-
-    /// What a device must have: from whom, in the conversation with whom.
-    fn at(&self, phone: &Phone) -> impl Iterator<Item = (&Address, &Did, &[(Uuid, String)])> {
-        let own = phone.address.did;
-        self.texts.iter().filter_map(move |((from, to), texts)| match () {
-            () if *to == own => Some((from, &from.did, texts.as_slice())),
-            () if from.did == own => Some((from, to, texts.as_slice())),
-            () => None,
-        })
-    }
-}
-
-/// What a device has of a sender since the first of some messages: ids are by time.
-fn seen(town: &Town, phone: &Phone, from: &Address, with: &Did, since: &[(Uuid, String)]) -> Vec<Message> {
-    let mut messages = town.conversation(phone, with);
-    messages.retain(|message| message.sender == *from && since.first().is_none_or(|(first, _)| message.message_id >= *first));
-    messages
 }

@@ -54,6 +54,31 @@ fn what_is_not_known_is_refused() {
 }
 
 #[test]
+fn tls_files_are_found_from_the_folder_on() {
+    let with = |key: &str| format!("{GOOD}\n[tls]\ncertificate = \"cert.pem\"\nkey = {key}\n");
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = Home::new(folder.path()).settings();
+    std::fs::write(&path, with("\"/etc/zynk/key.pem\"")).expect("written");
+    let settings = Settings::load(&path).expect("settings");
+    let expected = Tls { certificate: folder.path().join("cert.pem"), key: "/etc/zynk/key.pem".into() };
+    assert_eq!(settings.tls, Some(expected));
+
+    // Written elsewhere it means the same files.
+    let other = folder.path().join("other.toml");
+    settings.save(&other).expect("written");
+    assert_eq!(Settings::load(&other).expect("settings"), settings);
+    assert_eq!(load(GOOD).expect("settings").tls, None);
+
+    for (story, text) in [
+        ("half of it", with("").replace("key = \n", "")),
+        ("an unknown key", with("\"key.pem\"\nversion = \"1.2\"")),
+        ("a key that is none", with("7")),
+    ] {
+        assert_eq!(load(&text).expect_err(story).code(), 7501, "{story}");
+    }
+}
+
+#[test]
 fn a_network_holds_its_addresses() {
     let stories = [
         ("10.0.0.0/8", "10.200.3.4", true),

@@ -52,6 +52,7 @@ impl Door {
         settings.limits.body = 4096;
         settings.limits.burst = 10_000;
         choose(&mut settings);
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
         let (stop, stopped) = watch::channel(false);
         let trust = world.trust();
         let node = served(world.router().route("/websocket", get(socket)).route("/status", get(|| async { "status" }))).await;
@@ -67,14 +68,19 @@ impl Door {
         let (relay, node) = (Target::new(RELAY, relay).expect("an upstream"), Target::new(NODE, node).expect("an upstream"));
         let gateway = Gateway::assemble(settings, relay, node, chain, stopped).expect("a gateway");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let url = format!("{scheme}://{}", listener.local_addr().expect("bound"));
         tokio::spawn(async move { gateway.serve(listener).await });
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let http = client().build().expect("a client");
         Self { url, http, stop }
     }
 
     pub(super) fn get(&self, path: &str) -> reqwest::RequestBuilder {
         self.http.get(format!("{}{path}", self.url))
+    }
+
+    /// Host and port.
+    pub(super) fn address(&self) -> &str {
+        self.url.split_once("://").expect("a URL").1
     }
 
     /// Status and JSON of an answer.
@@ -84,7 +90,7 @@ impl Door {
 
     /// Sends these bytes over a connection of its own, and reads until the gateway closes it.
     pub(super) async fn raw(&self, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).await.expect("connected");
+        let mut stream = TcpStream::connect(self.address()).await.expect("connected");
         stream.write_all(bytes).await.expect("sent");
         let mut answer = Vec::new();
         let reading = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read_to_end(&mut answer));
@@ -96,6 +102,12 @@ impl Door {
     pub(super) async fn metrics(&self) -> String {
         self.get("/metrics").send().await.expect("answered").text().await.expect("text")
     }
+}
+
+/// A client that believes the certificate of these tests.
+pub(super) fn client() -> reqwest::ClientBuilder {
+    let root = reqwest::Certificate::from_pem(super::tls::CERTIFICATE.as_bytes()).expect("a certificate");
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).add_root_certificate(root)
 }
 
 pub(super) async fn read(request: reqwest::RequestBuilder) -> (u16, Value) {

@@ -83,6 +83,10 @@ async fn change(app: &App, peer: IpAddr, request: &Register, operation: SignedOp
         return Err(Error::Closed);
     }
     app.count_recovery(peer).await?;
+    if !is_known {
+        // It gets an account by this.
+        app.count_registration(peer).await?;
+    }
     let seen = app.chain.identity(&request.did).await?;
     let entry = Error::of_entry(seen.entry)?;
     identity::apply(Some(&entry), &app.relay.chain, seen.height.next(), &operation).map_err(Error::Operation)?;

@@ -1,5 +1,6 @@
 //! Signing in and out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,6 +13,7 @@ use types::{Millis, PublicKey};
 
 use super::extract::{Caller, Peer, Strict};
 use crate::accounts::{NewSession, Opened, Rotation};
+use crate::app::attempts::Attempt;
 use crate::auth::{ACCESS_S, REFRESH_MS, refresh_hash, refresh_token};
 use crate::chain::follower;
 use crate::{App, Error};
@@ -24,11 +26,21 @@ pub(super) async fn challenge(State(app): State<Arc<App>>, Strict(ask): Strict<A
 }
 
 pub(super) async fn sign_in(State(app): State<Arc<App>>, Peer(peer): Peer, Strict(answer): Strict<SignIn>) -> Result<Json<Tokens>, Error> {
-    app.attempt(peer)?;
     let address = Address { did: answer.did, device: answer.device };
+    let attempt = Attempt::SignIn(address);
+    app.admit(peer, attempt)?;
+    let begun = begin(&app, peer, address, &answer).await;
+    if matches!(begun, Err(Error::BadSignIn)) {
+        app.fail(peer, attempt);
+    }
+    begun
+}
+
+/// Begins the device's session.
+async fn begin(app: &App, peer: IpAddr, address: Address, answer: &SignIn) -> Result<Json<Tokens>, Error> {
     let now = app.now();
     let nonce_expires = app.challenges.expires(&address, &answer.nonce, now).ok_or(Error::BadSignIn)?;
-    let key = device_key(&app, &address).await?.ok_or(Error::BadSignIn)?;
+    let key = device_key(app, peer, &address).await?.ok_or(Error::BadSignIn)?;
     if !answer.is_signed_by(&app.relay.chain, &app.relay.audience, &key) {
         return Err(Error::BadSignIn);
     }
@@ -47,15 +59,14 @@ pub(super) async fn sign_in(State(app): State<Arc<App>>, Peer(peer): Peer, Stric
         Opened::Replayed | Opened::NoDevice => Err(Error::BadSignIn),
         Opened::Yes(ended) => {
             app.auth.end(ended.into_iter().map(|session| (session, now)));
-            app.succeed(peer);
-            Ok(tokens(&app, address, new.id, token))
+            Ok(tokens(app, address, new.id, token))
         }
     }
 }
 
 /// The device's key in the entry as it was last proven. A device that is not in it may have been
 /// added a moment ago: then the entry is proven anew, once.
-async fn device_key(app: &App, address: &Address) -> Result<Option<PublicKey>, Error> {
+async fn device_key(app: &App, peer: IpAddr, address: &Address) -> Result<Option<PublicKey>, Error> {
     for attempt in 0..2 {
         let Some(known) = app.accounts.account(&address.did).await? else { return Ok(None) };
         if let Some(device) = known.entry.device(address.device) {
@@ -63,8 +74,12 @@ async fn device_key(app: &App, address: &Address) -> Result<Option<PublicKey>, E
         }
         // An id that was never given, or one that is gone for good, needs no question to the chain.
         if attempt == 0 && address.device >= known.entry.next_device && !known.entry.is_deactivated() {
+            app.admit(peer, Attempt::Unseen)?;
             follower::prove(app, &address.did).await?;
         } else {
+            if attempt == 1 {
+                app.fail(peer, Attempt::Unseen);
+            }
             break;
         }
     }
@@ -76,19 +91,20 @@ pub(super) async fn refresh(
     Peer(peer): Peer,
     Strict(request): Strict<Refresh>,
 ) -> Result<Json<Tokens>, Error> {
-    app.attempt(peer)?;
+    app.admit(peer, Attempt::Refresh)?;
     let (now, next) = (app.now(), refresh_token(&entropy::bytes()));
     let expires = Millis(now.0.saturating_add(REFRESH_MS));
     match app.accounts.rotate(&refresh_hash(&request.refresh_token), &refresh_hash(&next), now, expires).await? {
-        Rotation::Next { address, session } => {
-            app.succeed(peer);
-            Ok(tokens(&app, address, session, next))
-        }
+        Rotation::Next { address, session } => Ok(tokens(&app, address, session, next)),
         Rotation::Reused(session) => {
+            app.fail(peer, Attempt::Refresh);
             app.auth.end([(session, now)]);
             Err(Error::ReusedRefresh)
         }
-        Rotation::Unknown => Err(Error::BadRefresh),
+        Rotation::Unknown => {
+            app.fail(peer, Attempt::Refresh);
+            Err(Error::BadRefresh)
+        }
     }
 }
 

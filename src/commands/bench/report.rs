@@ -28,6 +28,9 @@ pub(super) struct Measured {
     pub(super) verdict: Verdict,
 }
 
+/// What a row says of one way.
+type Words = Box<dyn Fn(&Way) -> String>;
+
 impl Measured {
     pub(super) fn report(&self) -> Report {
         let (text, json) = (self.text(), self.json());
@@ -98,7 +101,7 @@ impl Measured {
     }
 
     /// What is said of each way.
-    fn rows(&self) -> Vec<(String, Box<dyn Fn(&Way) -> String>)> {
+    fn rows(&self) -> Vec<(String, Words)> {
         let (plan, unit) = (self.plan, self.sync.at(50));
         let latency = move |of: fn(&Latency) -> &Spread| {
             move |way: &Way| {
@@ -108,7 +111,7 @@ impl Measured {
         };
         let cpu = |of: fn(&Throughput) -> Duration| move |way: &Way| format!("{:.1} µs", way.throughput.each(of(&way.throughput)));
         let idle = |of: fn(&Idle) -> String| move |way: &Way| way.idle.as_ref().map_or_else(|| "not measured".to_owned(), of);
-        let row = |name: &str, of: Box<dyn Fn(&Way) -> String>| (name.to_owned(), of);
+        let row = |name: &str, of: Words| (name.to_owned(), of);
         vec![
             row("send to receive, p50 / p99 (in fdatasyncs)", Box::new(latency(|latency| &latency.received))),
             row("send to accepted: durable", Box::new(latency(|latency| &latency.accepted))),

@@ -197,6 +197,7 @@ fn words(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message { message } => line(message),
         Event::Connected | Event::CaughtUp => return None,
+        Event::Removed => "! this device is not one of its identity any more".to_owned(),
         Event::Disconnected { code, reason, retry_in_ms } => format!("disconnected ({code}: {reason}), again in {retry_in_ms} ms"),
         Event::Accepted { message_id } => format!("✓ {message_id}"),
         Event::Receipt { message_id, kind, by } => {

@@ -98,6 +98,12 @@ async fn recoveries_have_a_quota_of_their_own() {
     assert_eq!(post("192.0.2.1", &other, &others).await, 7033, "of one address, whatever became of them");
     assert_eq!(door.post(path::REGISTER, None, &Door::registration(&Person::new())).await.code(), 0, "registrations are counted apart");
     assert_eq!(post("192.0.2.2", &other, &others).await, 0, "another address");
+    for expected in [0, 7033] {
+        let mut stranger = Person::new();
+        door.chain.include(&stranger.create).expect("created elsewhere");
+        let addition = stranger.adding();
+        assert_eq!(post("192.0.2.3", &stranger, &addition).await, expected, "who gets an account by it is counted as new");
+    }
     door.pass(24 * 3_600 * 1_000);
     assert_eq!(post("192.0.2.1", &person, &removal).await, 0, "the next day");
 }

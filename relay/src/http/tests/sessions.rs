@@ -71,8 +71,25 @@ async fn only_failed_attempts_of_one_address_are_counted() {
     assert_eq!((refused.code(), refused.status.as_u16()), (7034, 429), "a good one too");
     assert_eq!(refused.json["retry_after_ms"], 300_000);
     let refresh = Refresh { refresh_token: "x".to_owned() };
-    let token = door.send_from("192.0.2.7", "POST", path::REFRESH, None, &refresh).await;
-    assert_eq!(token.code(), 7034, "guessing tokens is the same");
+    let guess = async || door.send_from("192.0.2.7", "POST", path::REFRESH, None, &refresh).await.code();
+    for _ in 0..5 {
+        assert_eq!(guess().await, 7016, "guessed tokens are counted apart");
+    }
+    assert_eq!(guess().await, 7034);
+    let neighbour = door.registered().await;
+    let answer = door.answer(&neighbour, 1).await;
+    assert_eq!(attempt("192.0.2.7", &answer).await.code(), 0, "whoever shares the address is not kept out");
+    // Devices that the chain has to be asked about are counted together: each of them costs a proof.
+    let unseen = async |device: u16| {
+        let signed = SignIn { device, ..door.answer(&neighbour, 1).await };
+        let (_, challenge) = door.challenge(&neighbour, device).await;
+        attempt("192.0.2.9", &SignIn { nonce: challenge.nonce, ..signed }).await.code()
+    };
+    for device in 2..7 {
+        assert_eq!(unseen(device).await, 7015, "device {device}");
+    }
+    assert_eq!(unseen(7).await, 7034);
+    assert_eq!(attempt("192.0.2.9", &door.answer(&neighbour, 1).await).await.code(), 0, "a device that is known needs no proof");
     assert_eq!(attempt("192.0.2.8", &good).await.code(), 0, "another address");
     door.pass(300_000);
     let good = door.answer(&person, 1).await;
