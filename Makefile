@@ -23,7 +23,7 @@ release: tools ## The binary that operators run: target/release/zynk
 	cargo build --release
 
 soak: tools ## The long fault runs; KILLS=3 for a short one
-	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes -- --ignored --nocapture
+	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes --test relay -- --ignored --nocapture
 
 lint: tools
 	cargo fmt --all --check

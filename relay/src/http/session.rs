@@ -67,23 +67,23 @@ async fn begin(app: &App, peer: IpAddr, address: Address, answer: &SignIn) -> Re
 /// The device's key in the entry as it was last proven. A device that is not in it may have been
 /// added a moment ago: then the entry is proven anew, once.
 async fn device_key(app: &App, peer: IpAddr, address: &Address) -> Result<Option<PublicKey>, Error> {
-    for attempt in 0..2 {
-        let Some(known) = app.accounts.account(&address.did).await? else { return Ok(None) };
-        if let Some(device) = known.entry.device(address.device) {
-            return Ok(Some(device.key));
-        }
-        // An id that was never given, or one that is gone for good, needs no question to the chain.
-        if attempt == 0 && address.device >= known.entry.next_device && !known.entry.is_deactivated() {
-            app.admit(peer, Attempt::Unseen)?;
-            follower::prove(app, &address.did).await?;
-        } else {
-            if attempt == 1 {
-                app.fail(peer, Attempt::Unseen);
-            }
-            break;
-        }
+    let did = &address.did;
+    let Some(known) = app.accounts.account(did).await? else { return Ok(None) };
+    if let Some(device) = known.entry.device(address.device) {
+        return Ok(Some(device.key));
     }
-    Ok(None)
+    // One that is gone for good needs no question to the chain.
+    if address.device < known.entry.next_device || known.entry.is_deactivated() {
+        return Ok(None);
+    }
+    app.admit(peer, Attempt::Unseen)?;
+    follower::prove(app, did).await?;
+    let proven = app.accounts.account(did).await?;
+    let key = proven.and_then(|known| Some(known.entry.device(address.device)?.key));
+    if key.is_none() {
+        app.fail(peer, Attempt::Unseen);
+    }
+    Ok(key)
 }
 
 pub(super) async fn refresh(
