@@ -9,8 +9,8 @@ use tempfile::TempDir;
 const FIGURES: [&str; 17] = [
     "/machine/processors",
     "/machine/open_files",
-    "/machine/fdatasync/p50_us",
-    "/machine/fdatasync/p99_us",
+    "/WAY/fdatasync/p50_us",
+    "/WAY/fdatasync/p99_us",
     "/load/pairs",
     "/load/window",
     "/load/seconds",

@@ -1,5 +1,7 @@
 //! Bad tokens, other people's things and forged addresses, at the doors of real processes.
 
+#![allow(clippy::print_stdout, reason = "a test says what it measured")]
+
 mod people;
 mod world;
 
@@ -301,6 +303,7 @@ fn a_removed_device_is_out_within_two_seconds_of_the_block() {
             assert_eq!(line.closed().await, (7014, 4401), "{way}");
             let took = SystemTime::now().duration_since(time_of(&town, height).await).unwrap_or_default();
             assert!(took <= OUT_WITHIN, "{way}: out {took:?} after the block");
+            println!("{way}: out {took:?} after the block");
             assert_eq!(gateway.get(path::SESSIONS, Some(&tokens.access_token)).await.code(), 7014, "{way}: its access token");
             let refresh = Refresh { refresh_token: tokens.refresh_token };
             assert_eq!(gateway.post(path::REFRESH, None, &refresh).await.code(), 7016, "{way}: its refresh token");

@@ -174,7 +174,7 @@ impl Inner {
                 wait = BACKOFF.0;
             }
             if let Err(error) = ended {
-                if matches!(&error, Error::Relay { status: 401 | 403, .. } | Error::Closed { code: 4401, .. }) {
+                if matches!(&error, Error::Relay { status: 401 | 403, .. } | Error::Closed { code: 4401 | 7011..=7014, .. }) {
                     self.api.forget().await;
                 }
                 // The relay's mailbox was set back, and knows less than this device has: it begins anew, and what comes

@@ -1,7 +1,7 @@
 //! The relay's HTTP interface: the paths of [`rpc::relay::path`], and who answers them.
 //!
 //! Every answer that is no success is a [`Problem`](rpc::relay::Problem) with a code of
-//! [`Error`](crate::Error). Bodies are bounded, JSON, and read strictly: [`extract`].
+//! [`Error`]. Bodies are bounded, JSON, and read strictly: [`extract`].
 
 mod identity;
 mod info;

@@ -3,9 +3,9 @@
 //! A connection that is idle costs a socket, a buffer of 1 KiB and a few hundred bytes: it has no
 //! queue, no timer and no channel of its own. It waits at a bell ([`Bell`](crate::messages::Bell)),
 //! which the committer rings when the mailbox has something new, and one shared beat when the time
-//! has come to look at the clock or the session has ended ([`beat`]).
+//! has come to look at the clock or the session has ended (`socket/beat.rs`).
 //!
-//! Bounds: [`MAX_CONNECTIONS`]; a frame [`MAX_FRAME`](mailbox::frame::MAX_FRAME); per connection the
+//! Bounds: [`MAX_CONNECTIONS`]; a frame [`MAX_FRAME`]; per connection the
 //! session's own, and [`READ_BYTES`] a frame of messages.
 
 mod beat;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use self::figures::{Verdict, Way};
+use self::figures::{Spread, Verdict, Way};
 use self::network::{Door, Stage};
 use self::pair::Pair;
 use self::people::{DEVICES, People};
@@ -34,8 +34,8 @@ use crate::report::{Report, say};
 /// Open files that are not connections of the measurement.
 const OTHER_FILES: u64 = 1_024;
 
-/// How often the disk is asked.
-const SYNCS: usize = 500;
+/// How often the disk is asked, before the latencies and after.
+const SYNCS: usize = 250;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -143,9 +143,6 @@ async fn measure(plan: Plan, folder: &Path, json: bool) -> Result<Measured, Fail
 }
 
 async fn play(plan: Plan, files: u64, stage: &mut Stage, json: bool) -> Result<Measured, Failure> {
-    let data = stage.data();
-    let sync = tokio::task::spawn_blocking(move || machine::syncs(&data, plan.syncs)).await;
-    let sync = sync.map_err(|error| Failure::Bench(error.to_string()))?.map_err(Failure::Runtime)?;
     let (count, devices) = (plan.people(), plan.devices());
     tell(json, &format!("{count} people with {devices} devices each register; each is a transaction"));
     let people = People::register(&stage.url(Door::Direct), &stage.node(), count, devices).await?;
@@ -160,13 +157,15 @@ async fn play(plan: Plan, files: u64, stage: &mut Stage, json: bool) -> Result<M
         pairs = renew(&people, pairs).await?;
         let url = stage.url(door);
         let rest = pairs.split_off(pairs.len().min(latency::PAIRS));
+        let before = syncs(stage, plan).await?;
         let latency;
         (pairs, latency) = latency::measure(&url, pairs, plan.time, &mut verdict).await?;
+        let sync = [before, syncs(stage, plan).await?].into_iter().collect();
         let (pair, anchored) = latency::anchored(&url, pairs.remove(0), plan.anchored, &mut verdict).await?;
         pairs.extend([pair].into_iter().chain(rest));
         let throughput;
         (pairs, throughput) = closed_loop::measure((stage, &url), pairs, plan.window, (plan.warm_up, plan.time), &mut verdict).await?;
-        loads.push((latency, anchored, throughput));
+        loads.push((sync, latency, anchored, throughput));
     }
 
     let mut idle = [None, None];
@@ -180,9 +179,17 @@ async fn play(plan: Plan, files: u64, stage: &mut Stage, json: bool) -> Result<M
             *idle = Some(idle::measure(stage, door, guests, plan.idle).await?);
         }
     }
-    let mut ways = loads.into_iter().zip(idle).map(|((latency, anchored, throughput), idle)| Way { latency, anchored, throughput, idle });
+    let mut ways =
+        loads.into_iter().zip(idle).map(|((sync, latency, anchored, throughput), idle)| Way { sync, latency, anchored, throughput, idle });
     let (Some(direct), Some(gateway)) = (ways.next(), ways.next()) else { unreachable!("there are two doors") };
-    Ok(Measured { plan, files, sync, direct, gateway, verdict })
+    Ok(Measured { plan, files, direct, gateway, verdict })
+}
+
+/// The machine's own time for a write, at this moment: disks have their moods.
+async fn syncs(stage: &Stage, plan: Plan) -> Result<Spread, Failure> {
+    let data = stage.data();
+    let measured = tokio::task::spawn_blocking(move || machine::syncs(&data, plan.syncs)).await;
+    measured.map_err(|error| Failure::Bench(error.to_string()))?.map_err(Failure::Runtime)
 }
 
 const fn way(door: Door) -> &'static str {

@@ -12,6 +12,13 @@ const MAX_VIOLATIONS: usize = 20;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spread(Vec<Duration>);
 
+impl FromIterator<Self> for Spread {
+    /// All of them as one.
+    fn from_iter<T: IntoIterator<Item = Self>>(spreads: T) -> Self {
+        Self::of(spreads.into_iter().flat_map(|spread| spread.0).collect())
+    }
+}
+
 impl Spread {
     pub(super) fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
@@ -130,6 +137,8 @@ impl Growth {
 /// One way to the relay.
 #[derive(Debug)]
 pub(super) struct Way {
+    /// An append of 1 KiB with fdatasync beside the relay's databases, just before and after the latencies.
+    pub(super) sync: Spread,
     pub(super) latency: Latency,
     pub(super) anchored: Spread,
     pub(super) throughput: Throughput,
@@ -137,8 +146,8 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn json(&self, sync: Duration) -> Value {
-        let loads = &self.throughput;
+    pub(super) fn json(&self) -> Value {
+        let (loads, sync) = (&self.throughput, self.sync.at(50));
         let idle = self.idle.as_ref().map(|idle| {
             json!({
                 "connections": idle.connections, "counted": idle.connections - idle.first,
@@ -148,6 +157,7 @@ impl Way {
             })
         });
         json!({
+            "fdatasync": self.sync.json([50, 99], None),
             "send_to_receive": self.latency.received.json([50, 99], Some(sync)),
             "send_to_accepted": self.latency.accepted.json([50, 99], Some(sync)),
             "send_to_anchored": self.anchored.json([50, 95], None),

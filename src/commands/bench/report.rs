@@ -21,8 +21,6 @@ pub(super) struct Measured {
     pub(super) plan: Plan,
     /// Files that a process may have open here.
     pub(super) files: u64,
-    /// An append of 1 KiB with fdatasync, beside the relay's databases.
-    pub(super) sync: Spread,
     pub(super) direct: Way,
     pub(super) gateway: Way,
     pub(super) verdict: Verdict,
@@ -38,18 +36,16 @@ impl Measured {
     }
 
     fn json(&self) -> Value {
-        let unit = self.sync.at(50);
         json!({
             "machine": {
                 "processors": processors(), "open_files": self.files, "optimised": !cfg!(debug_assertions),
-                "fdatasync": self.sync.json([50, 99], None),
             },
             "load": {
                 "pairs": self.plan.pairs, "window": self.plan.window, "seconds": self.plan.time.as_secs(),
                 "pace": PACE, "content_bytes": super::pair::CONTENT,
             },
-            "direct": self.direct.json(unit),
-            "gateway": self.gateway.json(unit),
+            "direct": self.direct.json(),
+            "gateway": self.gateway.json(),
             "goals": {
                 "anchored_p95_ms": GOAL_ANCHORED.as_millis(), "anchored": self.is_anchored_in_time(),
                 "idle_bytes": GOAL_IDLE, "idle": self.is_idle_small(),
@@ -75,11 +71,6 @@ impl Measured {
         let built = if cfg!(debug_assertions) { "; NOT OPTIMISED: a debug build" } else { "" };
         let mut lines = vec![
             format!("this machine: {} processors, shared by the network and the load{built}", processors()),
-            format!(
-                "an append of 1 KiB with fdatasync beside the relay's databases: p50 {}, p99 {}",
-                time(self.sync.at(50)),
-                time(self.sync.at(99))
-            ),
             String::new(),
             row("", "direct", "through the gateway"),
         ];
@@ -102,9 +93,11 @@ impl Measured {
 
     /// What is said of each way.
     fn rows(&self) -> Vec<(String, Words)> {
-        let (plan, unit) = (self.plan, self.sync.at(50));
-        let latency = move |of: fn(&Latency) -> &Spread| {
+        let plan = self.plan;
+        let both = |spread: &Spread, late: usize| format!("{} / {}", time(spread.at(50)), time(spread.at(late)));
+        let latency = |of: fn(&Latency) -> &Spread| {
             move |way: &Way| {
+                let unit = way.sync.at(50);
                 let [middle, late] = [50, 99].map(|percent| of(&way.latency).at(percent));
                 format!("{} / {} ({:.1}× / {:.1}×)", time(middle), time(late), ratio(middle, unit), ratio(late, unit))
             }
@@ -113,14 +106,15 @@ impl Measured {
         let idle = |of: fn(&Idle) -> String| move |way: &Way| way.idle.as_ref().map_or_else(|| "not measured".to_owned(), of);
         let row = |name: &str, of: Words| (name.to_owned(), of);
         vec![
+            row("1 KiB and fdatasync meanwhile, p50 / p99", Box::new(move |way| both(&way.sync, 99))),
             row("send to receive, p50 / p99 (in fdatasyncs)", Box::new(latency(|latency| &latency.received))),
             row("send to accepted: durable", Box::new(latency(|latency| &latency.accepted))),
-            row("send to anchored, p50 / p95", Box::new(|way| format!("{} / {}", time(way.anchored.at(50)), time(way.anchored.at(95))))),
+            row("send to anchored, p50 / p95", Box::new(move |way| both(&way.anchored, 95))),
             row(
                 &format!("closed loop, {} pairs × {}", plan.pairs, plan.window),
                 Box::new(move |way| {
                     let each = way.throughput.per_second();
-                    format!("{each:.0} messages/s ({:.1} in a fdatasync)", each * unit.as_secs_f64())
+                    format!("{each:.0} messages/s ({:.1} in a fdatasync)", each * way.sync.at(50).as_secs_f64())
                 }),
             ),
             row("  a message costs the relay", Box::new(cpu(|loads| loads.relay_cpu))),
