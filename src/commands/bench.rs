@@ -235,7 +235,7 @@ mod tests {
             assert!(people * devices >= connections);
         };
         check(200, 10_000, 625, 16);
-        check(20, 500, 42, 12);
+        check(20, 500, 40, 13);
         check(4, 50, 8, 7);
         check(4, 0, 8, 1);
         check(1, 1, 2, 1);
