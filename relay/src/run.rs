@@ -7,6 +7,7 @@ use std::time::Duration;
 use audit::LogId;
 use audit::record::Status;
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use genesis::{Genesis, KeyFile, KeyKind, LogFile, entropy, file};
 use ledger::Body;
 use rpc::{Chain, FeePayer};
@@ -127,6 +128,11 @@ pub async fn run(home: Home, stop: watch::Receiver<bool>) -> Result<(), Error> {
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     tracing::info!(listen = %listener.local_addr().map_err(refused)?, chain = %relay.log.chain, log = %relay.log.log.0, "serving");
     let service = relay.router().into_make_service_with_connect_info::<SocketAddr>();
+    // An answer is small and alone: held back until the last one is acknowledged, it would wait for the client's next frame.
+    let listener = listener.tap_io(|stream| {
+        // A connection that is gone already needs no haste.
+        let _ = stream.set_nodelay(true);
+    });
     let serving = axum::serve(listener, service).with_graceful_shutdown(stopped(stop.clone()));
     let mut serving = tokio::spawn(serving.into_future());
     let mut working = std::pin::pin!(relay.work());

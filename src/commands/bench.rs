@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     /// How many connections do nothing; 0 leaves that out [default: 10000; quick: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=30_000))]
     connections: Option<u16>,
-    /// Small numbers: some half a minute in all, for CI
+    /// Small numbers: about a minute in all, for CI
     #[arg(long)]
     quick: bool,
 }
