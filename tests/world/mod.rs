@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use types::{Amount, Height, SigningKey, Text};
 
 /// What a network does in seconds on an idle machine may take this long on a busy one.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program under test.
 pub(crate) const ZYNK: &str = env!("CARGO_BIN_EXE_zynk");
