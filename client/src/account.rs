@@ -221,25 +221,19 @@ impl Client {
         // signed by the identity's own keys.
         let number = match kit.committed(&person.entry) {
             Some(number) if device.control.is_none() => {
-                let operation = rotation(&inner.chain_id, did, &person.entry, kit, number, inner.until().await?)?;
                 // Written down first: whoever finds it rotated afterwards knows that it was this device.
                 device.control = Some(kit.control(number));
                 let mut tx = inner.store.begin().await?;
                 device.save(&mut tx).await?;
                 tx.commit().await?;
-                inner.submit(did, &operation).await?;
-                let control = Control::single(kit.control(number).public());
-                person = inner.prove_when(did, |entry| entry.control == control).await?;
+                person = inner.take_over(did, &person.entry, kit, number).await?;
                 Some(number)
             }
             // It broke off: either the rotation is there or it is sent again.
             Some(number) => match kit.in_force(&person.entry) {
                 Some(found) if device.control.as_ref().is_some_and(|key| key.public() == kit.control(found).public()) => Some(found),
                 _ => {
-                    let operation = rotation(&inner.chain_id, did, &person.entry, kit, number, inner.until().await?)?;
-                    inner.submit(did, &operation).await?;
-                    let control = Control::single(kit.control(number).public());
-                    person = inner.prove_when(did, |entry| entry.control == control).await?;
+                    person = inner.take_over(did, &person.entry, kit, number).await?;
                     Some(number)
                 }
             },
@@ -295,6 +289,14 @@ impl Client {
 }
 
 impl Inner {
+    /// Has the kit's control key `number`, which `entry` is committed to, take over; the identity after that.
+    async fn take_over(&self, did: &Did, entry: &Entry, kit: &RecoveryKit, number: u32) -> Result<Person, Error> {
+        let operation = rotation(&self.chain_id, did, entry, kit, number, self.until().await?)?;
+        self.submit(did, &operation).await?;
+        let control = Control::single(kit.control(number).public());
+        self.prove_when(did, |entry| entry.control == control).await
+    }
+
     /// The last height at which an operation that is made now counts.
     async fn until(&self) -> Result<Height, Error> {
         let height = self.chain.lock().await.latest().await?.height();

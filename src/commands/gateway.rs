@@ -6,9 +6,8 @@ use ::gateway::{Home, Settings, Upstream};
 use ::genesis::Genesis;
 use clap::Args;
 use serde_json::json;
-use tokio::sync::watch;
 
-use super::node::until_told;
+use super::node::told;
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -30,11 +29,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        until_told(arguments.attached).await;
-        let _ = stop.send(true);
-    });
+    let stopped = told(arguments.attached);
     let home = Home::new(&arguments.home);
     let settings = Settings::load(&home.settings())?;
     let genesis = Genesis::load(&home.genesis()).map_err(Failure::file(&home.genesis()))?;

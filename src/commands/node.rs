@@ -31,11 +31,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        until_told(arguments.attached).await;
-        let _ = stop.send(true);
-    });
+    let stopped = told(arguments.attached);
     let options = node::Options { accept_restored_guard: arguments.accept_restored_guard };
     if node::run(&arguments.home, options, stopped).await.map_err(Failure::Run)? == node::Ended::Again {
         // The same command in the same process, from the beginning: it returns only when it fails.
@@ -43,6 +39,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
         return Err(Failure::Runtime(Command::new(program).args(std::env::args_os().skip(1)).exec()));
     }
     Ok(Report::new("the node has stopped", json!({"stopped": true})))
+}
+
+/// Turns true once [`until_told`] is done: what a service that runs until then is given.
+pub(crate) fn told(attached: bool) -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        until_told(attached).await;
+        // A service that has ended by itself hears it no more.
+        let _ = stop.send(true);
+    });
+    stopped
 }
 
 /// Waits for SIGINT, SIGTERM or, for an attached process, the end of standard input.

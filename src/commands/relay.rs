@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tokio::sync::watch;
 
-use super::node::until_told;
+use super::node::told;
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -39,11 +38,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
         let invitation = relay::invite(&home).await?;
         return Ok(Report::new(invitation.clone(), json!({"invitation": invitation})));
     }
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        until_told(arguments.attached).await;
-        let _ = stop.send(true);
-    });
+    let stopped = told(arguments.attached);
     Box::pin(relay::run(home, stopped)).await?;
     Ok(Report::new("the relay has stopped", json!({"stopped": true})))
 }

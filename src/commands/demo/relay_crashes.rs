@@ -52,9 +52,7 @@ pub(super) async fn play(stage: &mut Stage, running: &mut Running, people: &Peop
         }
     }
     // The last one lives.
-    if running.kill_service(Service::Relay).is_err() {
-        return Err(Failure::Demo("the relay's process can be waited for".to_owned()));
-    }
+    running.kill_service(Service::Relay).map_err(Failure::Run)?;
     running.start_service(Service::Relay, &[]).map_err(Failure::Run)?;
     running.wait_for_service(Service::Relay, PATIENCE).await.map_err(Failure::Run)?;
     settled(&alice, &sent).await?;
