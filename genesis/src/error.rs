@@ -67,6 +67,9 @@ pub enum Error {
     /// The validators are no set that a light client takes.
     #[error("validators: {0}")]
     Set(#[from] light::Error),
+    /// An application that was altered, or that this genesis cannot take up.
+    #[error("the application {0}")]
+    Application(&'static str),
     /// A key file of another kind.
     #[error("a key of kind {found}, expected one of kind {expected}")]
     WrongKind {
@@ -112,6 +115,7 @@ impl Error {
             Self::State(_) => 4102,
             Self::Validator { .. } => 4103,
             Self::Set(_) => 4104,
+            Self::Application(_) => 4105,
             Self::WrongKind { .. } => 4201,
             Self::KeyMismatch(_) => 4202,
             Self::Exposed { .. } => 4203,

@@ -1,18 +1,18 @@
 //! The genesis file: CometBFT 0.38's, with the ledger's first state in it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use ledger::genesis::GenesisValidator;
+use ledger::governance::upgrade::FIRST_VERSION;
 use ledger::{AppState, Params};
 use light::{Trust, Validators};
 use tendermint::consensus::params::{AbciParams, ValidatorParams, VersionParams};
 use tendermint::public_key::Algorithm;
 use tendermint::{AppHash, Time, block, consensus, evidence, validator, vote};
-use types::{Address, Amount, ChainId, Hash};
+use types::{Address, Amount, ChainId, Hash, Millis};
 
-use crate::{Error, file, peer, strict};
+use crate::{Application, Error, file, peer, strict};
 
 /// How large a genesis file may be, in bytes.
 pub const MAX_BYTES: u64 = 8 << 20;
@@ -23,7 +23,8 @@ pub const MAX_BLOCK_BYTES: u64 = 8 << 20;
 /// The least that a chain may bound its blocks to: the largest transactions fit with room to spare.
 pub const MIN_BLOCK_BYTES: u64 = 64 << 10;
 
-/// The application version that this code runs.
+/// The highest version of the application that this code runs. A chain begins with
+/// [`FIRST_VERSION`] and comes to a higher one by an upgrade.
 pub const APP_VERSION: u64 = 1;
 
 /// A genesis that was checked: a node can start a chain from it, and a light client trust in it.
@@ -73,6 +74,15 @@ impl Genesis {
     #[must_use]
     pub const fn app_state(&self) -> &AppState {
         &self.inner.app_state
+    }
+
+    /// The first state of the chain.
+    ///
+    /// # Panics
+    /// Never: a genesis was checked by making it.
+    #[must_use]
+    pub fn first_state(&self) -> ledger::Changes {
+        self.inner.app_state.build(start(&self.inner)).expect("a genesis is checked when it is built")
     }
 
     /// All of it, as the RPC serves it.
@@ -171,6 +181,23 @@ impl Builder {
         Ok(self)
     }
 
+    /// Takes up an application: its stake comes out of its operator's first balance.
+    ///
+    /// # Errors
+    /// [`Error::Application`] if a signature does not hold, it is for another chain, or the balance does not
+    /// cover the stake; as [`Builder::validator`].
+    pub fn accept(mut self, application: &Application) -> Result<Self, Error> {
+        application.verify()?;
+        if application.chain != self.chain {
+            return Err(Error::Application("is for another chain"));
+        }
+        let operator = application.operator.address();
+        let balance = self.inner.app_state.accounts.get(&operator).and_then(|balance| balance.checked_sub(application.stake));
+        let left = balance.ok_or(Error::Application("stakes more than the genesis gives its operator"))?;
+        self.inner.app_state.accounts.insert(operator, left);
+        self.validator(application.validator())
+    }
+
     /// Gives an account its first balance.
     ///
     /// # Errors
@@ -190,7 +217,8 @@ impl Builder {
         let Self { inner, chain } = self;
         check_start(&inner)?;
         check_consensus(&inner.consensus_params)?;
-        inner.app_state.build()?;
+        inner.app_state.build(start(&inner))?;
+        check_unbonding(&inner)?;
         check_validators(&inner)?;
         let members: Vec<_> = inner.app_state.records().map(|record| member(&record, &inner.app_state.params)).collect();
         Ok(Genesis { validators: Validators::new(&members)?, inner, chain })
@@ -216,7 +244,7 @@ pub fn default_consensus() -> consensus::Params {
             max_bytes: 64 << 10,
         },
         validator: ValidatorParams { pub_key_types: vec![Algorithm::Ed25519] },
-        version: Some(VersionParams { app: APP_VERSION }),
+        version: Some(VersionParams { app: FIRST_VERSION }),
         abci: AbciParams::default(),
     }
 }
@@ -227,6 +255,11 @@ fn to_json(genesis: &tendermint::Genesis<AppState>) -> String {
     let mut text = serde_json::to_string_pretty(genesis).expect("a genesis has text keys and no float, so it serialises");
     text.push('\n');
     text
+}
+
+/// When the chain begins to count: the genesis' time, which [`check_start`] holds to after 1970.
+fn start(genesis: &tendermint::Genesis<AppState>) -> Millis {
+    genesis.genesis_time.try_into().unwrap_or_default()
 }
 
 fn field(holds: bool, field: &'static str, rule: &'static str) -> Result<(), Error> {
@@ -261,10 +294,17 @@ fn check_consensus(params: &consensus::Params) -> Result<(), Error> {
     )?;
     let ed25519 = validator.pub_key_types == [Algorithm::Ed25519];
     field(ed25519, "consensus_params.validator.pub_key_types", "must be ed25519 alone")?;
-    let known = version.as_ref().is_some_and(|version| version.app == APP_VERSION);
-    field(known, "consensus_params.version.app", "must be 1, the version that this program runs")?;
+    let known = version.as_ref().is_some_and(|version| version.app == FIRST_VERSION);
+    field(known, "consensus_params.version.app", "must be 1, the version that every chain begins with")?;
     let extensions = abci.vote_extensions_enable_height;
     field(extensions.is_none(), "consensus_params.abci.vote_extensions_enable_height", "must be absent: votes have no extensions")
+}
+
+/// Stake that was taken back is held for as long as evidence against it counts.
+fn check_unbonding(genesis: &tendermint::Genesis<AppState>) -> Result<(), Error> {
+    let held = Duration::from_millis(genesis.app_state.params.stake.unbonding_ms);
+    let counts = genesis.consensus_params.evidence.max_age_duration.0;
+    field(held >= counts, "app_state.params.stake.unbonding_ms", "must not be shorter than consensus_params.evidence.max_age_duration")
 }
 
 /// The engine's list says what `app_state` says, and each validator can be reached.
@@ -274,7 +314,6 @@ fn check_validators(genesis: &tendermint::Genesis<AppState>) -> Result<(), Error
     if listed.len() != expected.len() {
         return broken(listed.len().min(expected.len()), "stands in only one of validators and app_state.validators");
     }
-    let mut peers = BTreeSet::new();
     for (at, (listed, expected)) in listed.iter().zip(expected).enumerate() {
         let Some(expected) = expected else {
             return broken(at, NO_POWER);
@@ -288,12 +327,8 @@ fn check_validators(genesis: &tendermint::Genesis<AppState>) -> Result<(), Error
         if listed.name != expected.name {
             return broken(at, "must have its moniker for a name");
         }
-        let peer = &genesis.app_state.validators[at].peer_id;
-        if peer::key_of_peer(peer).is_none() {
+        if peer::key_of_peer(&genesis.app_state.validators[at].peer_id).is_none() {
             return broken(at, "has a peer_id that is not of an ed25519 key");
-        }
-        if !peers.insert(peer) {
-            return broken(at, "shares its peer_id with another");
         }
     }
     Ok(())

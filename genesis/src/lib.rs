@@ -3,7 +3,8 @@
 //! A [`Genesis`] is what everybody who verifies a chain starts from, so it is read as strictly as
 //! anything from a stranger: whatever this code would not write itself is refused, and a file that
 //! parses is one that a node can start. A [`KeyFile`] holds one key, a [`Keyring`] the keys of one
-//! identity, a [`LogFile`] the key and the name of one log of anchors. Secrets are written with
+//! identity, a [`LogFile`] the key and the name of one log of anchors. An [`Application`] is what
+//! somebody signs who wants to be among the first validators. Secrets are written with
 //! mode 0600, never over another file unless that is the act asked for, and never printed.
 //!
 //! This crate touches the disk and draws entropy; it opens no socket and reads no clock.
@@ -11,6 +12,7 @@
 //! Start with [`genesis`], then [`keys`] and [`keyring`]. `docs/spec/genesis.md` is the page of
 //! the formats and codes.
 
+pub mod application;
 pub mod entropy;
 pub mod error;
 pub mod file;
@@ -20,6 +22,7 @@ pub mod keys;
 pub mod peer;
 mod strict;
 
+pub use application::{Application, Terms};
 pub use error::Error;
 pub use genesis::{Builder, Genesis};
 pub use keyring::{DeviceSecret, Keyring};

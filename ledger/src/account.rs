@@ -4,6 +4,7 @@ use types::{Address, Amount, Height};
 
 use crate::error::Refusal;
 use crate::params::Params;
+use crate::pool;
 use crate::state::{State, key};
 use crate::transaction::{Payer, Verified};
 
@@ -84,9 +85,7 @@ pub fn charge(state: &mut State<'_>, params: &Params, verified: &Verified, heigh
             debit(state, sponsor, "payer", transaction.fee)?;
         }
     }
-    let pool = state.read::<Amount>(key::FEES).unwrap_or_default();
-    let pool = pool.checked_add(transaction.fee).expect("no pool exceeds the supply");
-    state.write(key::FEES.to_vec(), &pool);
+    pool::fill(state, pool::FEES, transaction.fee);
     Ok(())
 }
 

@@ -2,13 +2,13 @@
 
 use tendermint::abci::types::ExecTxResult;
 use tendermint::abci::{Code, Event, EventAttributeIndexExt as _};
-use types::{ChainId, Height, Millis};
+use types::{Address, ChainId, Height, Millis, PublicKey};
 
 use crate::error::Refusal;
 use crate::params::Params;
 use crate::state::{Changes, Note, State, View, key};
 use crate::transaction::{Body, SignedTransaction, Verified};
-use crate::{account, anchors, identities};
+use crate::{account, anchors, governance, identities, stake};
 use audit::Taken;
 
 /// What the ledger needs to know of the block that it works on.
@@ -20,6 +20,51 @@ pub struct Block<'a> {
     pub height: Height,
     /// The block's time.
     pub time: Millis,
+    /// Offences that its evidence proves.
+    pub misbehavior: &'a [Misbehavior],
+    /// The validators whose signatures its last commit lacks.
+    pub absent: &'a [Address],
+}
+
+impl<'a> Block<'a> {
+    /// A block in which nobody is accused and nobody was absent: what a transaction is tried on.
+    #[must_use]
+    pub const fn new(chain: &'a ChainId, height: Height, time: Millis) -> Self {
+        Self { chain, height, time, misbehavior: &[], absent: &[] }
+    }
+}
+
+/// What a validator has done, as evidence proved it to the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misbehavior {
+    /// What it was.
+    pub kind: Offence,
+    /// The address of its consensus key.
+    pub validator: Address,
+    /// The height at which it was.
+    pub height: Height,
+    /// The time of that height's block.
+    pub time: Millis,
+}
+
+/// What a validator can be proven to have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
+    /// It voted for two blocks in one round.
+    DuplicateVote,
+    /// It signed a header that is not the chain's.
+    LightClientAttack,
+}
+
+impl Offence {
+    /// Its name in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DuplicateVote => "duplicate_vote",
+            Self::LightClientAttack => "light_client_attack",
+        }
+    }
 }
 
 /// What came of a block.
@@ -31,6 +76,12 @@ pub struct Outcome {
     pub changes: Changes,
     /// What a node keeps beside the state.
     pub notes: Vec<Note>,
+    /// What happened beside the transactions.
+    pub events: Vec<Event>,
+    /// Validators whose power changes, to 0 for those who leave. They take effect two heights later.
+    pub validator_updates: Vec<(PublicKey, u64)>,
+    /// The version that the next header has, where an upgrade begins with it.
+    pub app_version: Option<u64>,
 }
 
 /// Executes the transactions of a block that was proposed or decided.
@@ -46,13 +97,20 @@ pub fn execute(
 ) -> Result<Outcome, (usize, Refusal)> {
     let mut state = State::new(view);
     let params = params(&state);
+    let mut transactions = transactions.into_iter().peekable();
+    let mut events = stake::begin_block(&mut state, &params, block, transactions.peek().is_some());
+    state.settle();
     let mut results = Vec::new();
-    for (place, transaction) in transactions.into_iter().enumerate() {
+    for (place, transaction) in transactions.enumerate() {
         let result = transaction.and_then(|verified| apply(&mut state, &params, block, &verified));
         results.push(result.map_err(|refusal| (place, refusal))?);
     }
+    let (governed, app_version) = governance::end_block(&mut state, &params, block);
+    let (ended, validator_updates) = stake::end_block(&mut state, &params, block);
+    events.extend(governed.into_iter().chain(ended));
+    state.settle();
     let (changes, notes) = state.finish();
-    Ok(Outcome { results, changes, notes })
+    Ok(Outcome { results, changes, notes, events, validator_updates, app_version })
 }
 
 /// Applies one transaction: charges it, then runs its body.
@@ -159,11 +217,21 @@ fn run(state: &mut State<'_>, params: &Params, block: Block<'_>, verified: &Veri
             let log = anchor.anchor.log.to_string();
             event("anchor", [("log", log), ("sequence", anchor.anchor.sequence.to_string()), ("again", again.to_string())])
         }
+        Body::CreateValidator(candidacy) => stake::validator::create(state, params, block, &author, candidacy)?,
+        Body::EditValidator { validator, edit } => stake::validator::edit(state, params, block, &author, validator, edit)?,
+        Body::Delegate { validator, amount } => stake::delegation::delegate(state, params, block, &author, (validator, *amount))?,
+        Body::Undelegate { validator, amount } => stake::delegation::undelegate(state, params, block, &author, (validator, *amount))?,
+        Body::Redelegate { from, to, amount } => stake::delegation::redelegate(state, params, block, &author, (from, to, *amount))?,
+        Body::WithdrawRewards { validator } => stake::delegation::withdraw(state, block, &author, validator)?,
+        Body::Unjail { validator } => stake::validator::unjail(state, params, block, &author, validator)?,
+        Body::SubmitProposal(draft) => return governance::submit(state, params, block, &author, draft),
+        Body::Deposit { proposal, amount } => return governance::deposit(state, params, block, &author, *proposal, *amount),
+        Body::Vote { proposal, choice } => return governance::vote(state, block, &author, *proposal, *choice),
     };
     Ok(vec![event])
 }
 
-fn event<const N: usize>(kind: &str, attributes: [(&str, String); N]) -> Event {
+pub(crate) fn event<const N: usize>(kind: &str, attributes: [(&str, String); N]) -> Event {
     Event::new(kind, attributes.map(|(name, value)| (name, value).index()))
 }
 

@@ -106,6 +106,12 @@ pub enum Refusal {
     /// The identity room refused the operation.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// The stake cannot move so.
+    #[error(transparent)]
+    Stake(#[from] crate::stake::Error),
+    /// Governance refused the proposal, the deposit or the vote.
+    #[error(transparent)]
+    Governance(#[from] crate::governance::Error),
     /// The audit room refused the anchor.
     #[error(transparent)]
     Audit(#[from] audit::AnchorError),
@@ -131,15 +137,19 @@ impl Refusal {
             Self::UnknownLog(_) => 13,
             Self::NotOwner => 14,
             Self::BondHeld { .. } => 15,
+            Self::Stake(error) => error.code(),
+            Self::Governance(error) => error.code(),
             Self::Identity(error) => error.code(),
             Self::Audit(error) => error.code(),
         }
     }
 
-    /// Whose list the code is from: `ledger`, `identity` or `audit`.
+    /// Whose list the code is from: `ledger`, `stake`, `governance`, `identity` or `audit`.
     #[must_use]
     pub const fn codespace(&self) -> &'static str {
         match self {
+            Self::Stake(_) => "stake",
+            Self::Governance(_) => "governance",
             Self::Identity(_) => "identity",
             Self::Audit(_) => "audit",
             _ => "ledger",

@@ -1,14 +1,14 @@
 //! The first state of a chain, out of the application's part of the genesis file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use audit::log::Frontier;
 use serde::{Deserialize, Serialize};
-use types::{Address, Amount, Blob, PublicKey, Text};
+use types::{Address, Amount, Blob, Millis, PublicKey, Text};
 
 use crate::account::Account;
 use crate::params::{BadParam, Params};
-use crate::stake::{Validator, ValidatorStatus};
+use crate::stake::{self, Validator, ValidatorStatus};
 use crate::state::{Changes, State, key};
 
 /// `app_state` in the genesis file.
@@ -19,7 +19,7 @@ pub struct AppState {
     pub params: Params,
     /// Who owns what, beside the stake.
     pub accounts: BTreeMap<Address, Amount>,
-    /// The validators and their stake, at most 1,024.
+    /// The validators and their stake, at most as many as sign blocks.
     pub validators: Vec<GenesisValidator>,
 }
 
@@ -47,8 +47,8 @@ pub enum BadGenesis {
     /// A parameter is outside its range.
     #[error(transparent)]
     Param(#[from] BadParam),
-    /// There are no validators, or more than 1,024.
-    #[error("a chain has 1 to 1,024 validators, not {0}")]
+    /// There are no validators, or more than sign blocks.
+    #[error("a chain begins with 1 to stake.max_validators validators, not {0}")]
     ValidatorCount(usize),
     /// Two validators share a key.
     #[error("two validators share the consensus key {0}")]
@@ -56,6 +56,15 @@ pub enum BadGenesis {
     /// A validator's key is unusable.
     #[error("validator {0} has no usable Ed25519 key")]
     WeakKey(String),
+    /// Two validators share a peer id.
+    #[error("validator {0} shares its peer id with another")]
+    SharedPeer(String),
+    /// An account operates more validators than it may have stake at.
+    #[error("validator {0} is one more than an account may operate")]
+    Operator(String),
+    /// A validator's stake is below the minimum of an operator's own.
+    #[error("validator {0} has less than stake.min_self_stake")]
+    SelfStake(String),
     /// A validator's stake gives it no voting power.
     #[error("validator {0} has a stake below one unit of power")]
     NoPower(String),
@@ -72,11 +81,11 @@ pub enum BadGenesis {
 pub const MAX_SUPPLY: u64 = 1 << 60;
 
 impl AppState {
-    /// Checks it and makes the first state of it.
+    /// Checks it and makes the first state of it. `start`: when the chain begins to count, the genesis' time.
     ///
     /// # Errors
     /// [`BadGenesis`].
-    pub fn build(&self) -> Result<Changes, BadGenesis> {
+    pub fn build(&self, start: Millis) -> Result<Changes, BadGenesis> {
         self.check()?;
         let empty = BTreeMap::<Vec<u8>, Vec<u8>>::new();
         let mut state = State::new(&empty);
@@ -89,9 +98,7 @@ impl AppState {
         for (address, balance) in &self.accounts {
             state.write(key::account(address), &Account { balance: *balance, sequence: 0 });
         }
-        for validator in self.records() {
-            state.write(key::stake(&validator.address()), &validator);
-        }
+        stake::begin(&mut state, &self.params, self.records().collect(), start)?;
         state.settle();
         Ok(state.finish().0)
     }
@@ -104,17 +111,20 @@ impl AppState {
             peer_id: validator.peer_id,
             moniker: validator.moniker,
             bonded: validator.stake,
+            shares: validator.stake.0,
             commission_bps: validator.commission_bps,
-            status: ValidatorStatus::Bonded,
+            commission_set: Millis(0),
+            earned: stake::rewards::Earned::default(),
+            status: ValidatorStatus::Eligible,
         })
     }
 
     fn check(&self) -> Result<(), BadGenesis> {
         self.params.check()?;
-        if !(1..=1024).contains(&self.validators.len()) {
+        if !(1..=usize::from(self.params.stake.max_validators)).contains(&self.validators.len()) {
             return Err(BadGenesis::ValidatorCount(self.validators.len()));
         }
-        let mut keys = std::collections::BTreeSet::new();
+        let (mut keys, mut peers) = (BTreeSet::new(), BTreeSet::new());
         for validator in self.records() {
             let name = validator.moniker.to_string();
             if !validator.consensus_key.is_usable() {
@@ -122,6 +132,12 @@ impl AppState {
             }
             if !keys.insert(validator.consensus_key) {
                 return Err(BadGenesis::SharedKey(validator.consensus_key));
+            }
+            if !peers.insert(validator.peer_id.clone()) {
+                return Err(BadGenesis::SharedPeer(name));
+            }
+            if validator.bonded < self.params.stake.min_self_stake {
+                return Err(BadGenesis::SelfStake(name));
             }
             if validator.power(&self.params) == 0 {
                 return Err(BadGenesis::NoPower(name));

@@ -7,7 +7,7 @@
 //!
 //! Start with [`block::execute`], which takes a block and returns its outcome; then
 //! [`transaction`], the bytes that people sign; then the modules, one kind of state each:
-//! [`account`], [`anchors`], [`identities`], [`stake`].
+//! [`account`], [`pool`], [`anchors`], [`identities`], [`stake`], [`governance`].
 //! `docs/spec/transactions.md` and `docs/spec/state.md` are the formats' pages.
 
 pub mod account;
@@ -15,14 +15,16 @@ pub mod anchors;
 pub mod block;
 pub mod error;
 pub mod genesis;
+pub mod governance;
 pub mod identities;
 pub mod params;
+pub mod pool;
 pub mod stake;
 pub mod state;
 pub mod supply;
 pub mod transaction;
 
-pub use block::{Block, Outcome};
+pub use block::{Block, Misbehavior, Offence, Outcome};
 pub use error::Refusal;
 pub use genesis::AppState;
 pub use params::Params;

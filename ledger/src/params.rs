@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use types::{Amount, Height};
 
+use crate::governance::GovernanceParams;
+use crate::stake::StakeParams;
+
 /// Parameters of the application. Those that CometBFT knows (block size, evidence age) are the
 /// genesis' consensus parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +27,23 @@ pub struct Params {
     pub heartbeat_ms: u32,
     /// How long validators wait for a proposal before they vote nil, in milliseconds; it is what an absent proposer costs.
     pub propose_timeout_ms: u32,
+    /// How stake is rewarded, held and punished.
+    pub stake: StakeParams,
+    /// How proposals are paid for and judged.
+    pub governance: GovernanceParams,
 }
-types::codec!(Params { base_fee, byte_fee, log_bond, bond_hold_blocks, power_unit, block_interval_ms, heartbeat_ms, propose_timeout_ms });
+types::codec!(Params {
+    base_fee,
+    byte_fee,
+    log_bond,
+    bond_hold_blocks,
+    power_unit,
+    block_interval_ms,
+    heartbeat_ms,
+    propose_timeout_ms,
+    stake,
+    governance,
+});
 
 impl Default for Params {
     fn default() -> Self {
@@ -38,6 +56,8 @@ impl Default for Params {
             block_interval_ms: 500,
             heartbeat_ms: 10_000,
             propose_timeout_ms: 1_000,
+            stake: StakeParams::default(),
+            governance: GovernanceParams::default(),
         }
     }
 }
@@ -80,7 +100,7 @@ impl Params {
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {
             Some((name, _, rule)) => Err(BadParam { name, rule }),
-            None => Ok(()),
+            None => self.stake.check().and_then(|()| self.governance.check()),
         }
     }
 }

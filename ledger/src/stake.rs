@@ -1,97 +1,68 @@
-//! Validators: their records in the state, and the power that their stake gives them.
+//! Proof of stake: who validates, whose tokens stand behind them, what they earn and what they lose.
 //!
-//! Stake is set by the genesis; the transactions that move it are not there yet.
+//! Start with [`validator`], the record that the state has of each; then [`delegation`], by which tokens come,
+//! leave and move; [`rewards`] and [`slashing`], by which they become more and less; [`unbonding`], where they
+//! wait; and [`active`], the set that the engine is told. `docs/spec/stake.md` is the rules' page.
 
-use serde::{Deserialize, Serialize};
-use types::{Address, Amount, Blob, Decode, DecodeError, Encode, Height, Millis, PublicKey, Reader, Text};
+pub mod active;
+pub mod delegation;
+pub mod error;
+pub mod params;
+mod position;
+pub mod registry;
+pub mod rewards;
+mod shares;
+pub mod slashing;
+pub mod unbonding;
+pub mod validator;
 
+use tendermint::abci::Event;
+use types::{Address, Millis, PublicKey};
+
+pub use delegation::delegations;
+pub use error::Error;
+pub use params::StakeParams;
+pub use validator::{Candidacy, Edit, Validator, ValidatorStatus, read as validator};
+
+use crate::block::Block;
+use crate::genesis::BadGenesis;
 use crate::params::Params;
+use crate::state::State;
 
-/// What the state knows of a validator. At most some 250 bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Validator {
-    /// The account that owns and directs it.
-    pub operator: Address,
-    /// The key that signs its votes.
-    pub consensus_key: PublicKey,
-    /// The libp2p peer id under which its node speaks on the consensus network, as multihash bytes.
-    pub peer_id: Blob<64>,
-    /// What people call it.
-    pub moniker: Text<64>,
-    /// The tokens bonded to it: its operator's and, later, those of others.
-    pub bonded: Amount,
-    /// The operator's part of the rewards, in hundredths of a percent.
-    pub commission_bps: u16,
-    /// Whether it takes part.
-    pub status: ValidatorStatus,
-}
-types::codec!(Validator { operator, consensus_key, peer_id, moniker, bonded, commission_bps, status });
-
-/// Whether a validator takes part in consensus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ValidatorStatus {
-    /// In the set, as far as its stake carries it.
-    Bonded,
-    /// On its way out of the set: the stake still answers for the past.
-    Unbonding {
-        /// When it began.
-        since: Height,
-    },
-    /// Out of the set.
-    Unbonded,
-    /// Taken out of the set for an offence, until it asks to come back.
-    Jailed {
-        /// The earliest time at which it may.
-        until: Millis,
-    },
-    /// Taken out of the set for good, for having signed twice.
-    Tombstoned,
+/// The validators that the engine was told, the one with the most power first. They sign two blocks later.
+#[must_use]
+pub fn active(state: &State<'_>) -> Vec<Address> {
+    active::told(state).iter().map(|told| told.validator).collect()
 }
 
-impl Encode for ValidatorStatus {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Bonded => out.push(0),
-            Self::Unbonding { since } => {
-                out.push(1);
-                since.encode(out);
-            }
-            Self::Unbonded => out.push(2),
-            Self::Jailed { until } => {
-                out.push(3);
-                until.encode(out);
-            }
-            Self::Tombstoned => out.push(4),
-        }
+/// What comes before a block's transactions: offences, and absences where it carries any.
+pub(crate) fn begin_block(state: &mut State<'_>, params: &Params, block: Block<'_>, carries: bool) -> Vec<Event> {
+    let mut events = slashing::offences(state, params, block);
+    if carries {
+        events.extend(slashing::absences(state, params, block));
     }
+    events
 }
 
-impl Decode for ValidatorStatus {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match u8::decode(reader)? {
-            0 => Self::Bonded,
-            1 => Self::Unbonding { since: Decode::decode(reader)? },
-            2 => Self::Unbonded,
-            3 => Self::Jailed { until: Decode::decode(reader)? },
-            4 => Self::Tombstoned,
-            found => return Err(DecodeError::Tag { what: "validator status", found }),
-        })
-    }
+/// What comes at a block's end: unbondings that are over, an epoch that is over, and the set that follows from
+/// the stake. Writes nothing where nothing is due. The updates are of power, 0 for who leaves.
+pub(crate) fn end_block(state: &mut State<'_>, params: &Params, block: Block<'_>) -> (Vec<Event>, Vec<(PublicKey, u64)>) {
+    let events = unbonding::complete(state, block);
+    rewards::distribute(state, params, block);
+    (events, active::update(state))
 }
 
-impl Validator {
-    /// The validator's address: its consensus key's.
-    #[must_use]
-    pub fn address(&self) -> Address {
-        self.consensus_key.address()
+/// Writes what a chain begins with: `validators` with their operators' stake, their set, the first epoch at `start`.
+pub(crate) fn begin(state: &mut State<'_>, params: &Params, validators: Vec<Validator>, start: Millis) -> Result<(), BadGenesis> {
+    rewards::begin(state, start);
+    unbonding::begin(state);
+    for validator in &validators {
+        let full = || BadGenesis::Operator(validator.moniker.to_string());
+        registry::add(state, &validator.address()).map_err(|_| BadGenesis::ValidatorCount(validators.len()))?;
+        delegation::begin(state, validator).map_err(|_| full())?;
+        validator::claim_peer(state, validator);
+        validator::write(state, validator);
     }
-
-    /// Its voting power: whole power units of its bonded stake, or none where it takes no part.
-    #[must_use]
-    pub const fn power(&self, params: &Params) -> u64 {
-        match self.status {
-            ValidatorStatus::Bonded => self.bonded.0 / params.power_unit.0,
-            _ => 0,
-        }
-    }
+    active::begin(state, params);
+    Ok(())
 }

@@ -95,6 +95,13 @@ impl<'a> State<'a> {
         self.open.insert(key, None);
     }
 
+    /// Whether an entry whose key begins like this was written or removed, settled or not.
+    #[must_use]
+    pub fn touches(&self, prefix: &[u8]) -> bool {
+        let in_changes = |changes: &Changes| changes.range(prefix.to_vec()..).next().is_some_and(|(key, _)| key.starts_with(prefix));
+        in_changes(&self.settled) || in_changes(&self.open)
+    }
+
     /// Adds a note.
     pub fn note(&mut self, note: Note) {
         self.notes.push(note);
@@ -130,10 +137,32 @@ pub mod key {
     pub const SUPPLY: &[u8] = b"supply";
     /// Fees that wait for being shared.
     pub const FEES: &[u8] = b"pool/fees";
+    /// Rewards that are owed.
+    pub const REWARDS: &[u8] = b"pool/rewards";
+    /// Stake that waits for the end of its unbonding period.
+    pub const UNBONDING: &[u8] = b"pool/unbonding";
+    /// What the keys of validators' records begin with.
+    pub const STAKE: &[u8] = b"stake/";
+    /// The set that the engine was told.
+    pub const ACTIVE: &[u8] = b"validators/active";
+    /// How many blocks have counted for absences.
+    pub const COUNTED: &[u8] = b"validators/counted";
+    /// When the present epoch began.
+    pub const EPOCH: &[u8] = b"validators/epoch";
+    /// The ends of the queue of unbondings.
+    pub const UNBONDING_QUEUE: &[u8] = b"unbonding/queue";
     /// Size and root of the log of all anchors.
     pub const ANCHORS_HEAD: &[u8] = b"anchors/head";
     /// The complete subtrees of the log of all anchors.
     pub const ANCHORS_FRONTIER: &[u8] = b"anchors/frontier";
+    /// Deposits on proposals that are open.
+    pub const DEPOSITS: &[u8] = b"pool/deposits";
+    /// The proposals that are open, and when each is due.
+    pub const OPEN_PROPOSALS: &[u8] = b"proposals/open";
+    /// The upgrade that is planned.
+    pub const UPGRADE_PLANNED: &[u8] = b"upgrade/planned";
+    /// The last upgrade that was reached.
+    pub const UPGRADE_REACHED: &[u8] = b"upgrade/reached";
 
     /// An account.
     #[must_use]
@@ -153,9 +182,74 @@ pub mod key {
         format!("log/{id}").into_bytes()
     }
 
+    /// A proposal.
+    #[must_use]
+    pub fn proposal(id: u64) -> Vec<u8> {
+        format!("proposal/{id}").into_bytes()
+    }
+
+    /// What an account has voted on open proposals.
+    #[must_use]
+    pub fn votes(voter: &Address) -> Vec<u8> {
+        format!("votes/{voter}").into_bytes()
+    }
+
+    /// The shares of a validator that were voted on open proposals, by those who hold them.
+    #[must_use]
+    pub fn ballots(validator: &Address) -> Vec<u8> {
+        format!("ballots/{validator}").into_bytes()
+    }
+
     /// A validator, by the address of its consensus key.
     #[must_use]
     pub fn stake(validator: &Address) -> Vec<u8> {
         format!("stake/{validator}").into_bytes()
+    }
+
+    /// A page of the list of all validators with stake.
+    #[must_use]
+    pub fn page(number: u8) -> Vec<u8> {
+        format!("validators/page/{number}").into_bytes()
+    }
+
+    /// The validator that has this peer id.
+    #[must_use]
+    pub fn peer(peer_id: &[u8]) -> Vec<u8> {
+        use std::fmt::Write as _;
+        let mut text = "validators/peer/".to_owned();
+        for byte in peer_id {
+            write!(text, "{byte:02x}").expect("a string takes text");
+        }
+        text.into_bytes()
+    }
+
+    /// A validator's absences.
+    #[must_use]
+    pub fn missed(validator: &Address) -> Vec<u8> {
+        format!("missed/{validator}").into_bytes()
+    }
+
+    /// An account's stake at a validator.
+    #[must_use]
+    pub fn delegation(account: &Address, validator: &Address) -> Vec<u8> {
+        format!("delegation/{account}/{validator}").into_bytes()
+    }
+
+    /// The validators at which an account has stake.
+    #[must_use]
+    pub fn delegations(account: &Address) -> Vec<u8> {
+        format!("delegations/{account}").into_bytes()
+    }
+
+    /// Stake that waits, by its number in the queue.
+    #[must_use]
+    pub fn unbonding(number: u64) -> Vec<u8> {
+        format!("unbonding/{number}").into_bytes()
+    }
+
+    /// The numbers of an account's unbondings.
+    #[must_use]
+    pub fn unbondings(account: &Address) -> Vec<u8> {
+        format!("unbondings/{account}").into_bytes()
     }
 }

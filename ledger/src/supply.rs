@@ -1,4 +1,4 @@
-//! The invariant of supply: tokens move, they do not appear or vanish.
+//! The invariant of supply: tokens move; they appear and vanish only as [`crate::pool`] mints and burns them.
 
 use audit::LogRecord;
 use types::{Amount, Decode};

@@ -5,6 +5,8 @@ use identity::SignedOperation;
 use types::{Address, Amount, ChainId, Decode, DecodeError, Encode, Hash, Height, PublicKey, Reader, Signature, SigningKey, Text};
 
 use crate::error::Refusal;
+use crate::governance::{Choice, Draft, ProposalId};
+use crate::stake::{Candidacy, Edit};
 
 /// The largest transaction, in bytes: an identity operation of 4 KiB with room for its wrapping.
 pub const MAX_BYTES: usize = 8 * 1024;
@@ -92,6 +94,65 @@ pub enum Body {
         limit: Amount,
         /// The last height at which it may be spent.
         expires: Height,
+    },
+    /// Makes a validator of a consensus key, operated by the author.
+    CreateValidator(Box<Candidacy>),
+    /// Changes what a validator says of itself. Only its operator may.
+    EditValidator {
+        /// The validator.
+        validator: Address,
+        /// What changes.
+        edit: Box<Edit>,
+    },
+    /// Bonds tokens out of the author's balance to a validator.
+    Delegate {
+        /// The validator.
+        validator: Address,
+        /// How much; what makes no whole share stays in the balance.
+        amount: Amount,
+    },
+    /// Takes stake back; it is in the balance after the unbonding period.
+    Undelegate {
+        /// The validator.
+        validator: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// Moves stake to another validator at once; it answers for the former one for the unbonding period.
+    Redelegate {
+        /// The validator that it leaves.
+        from: Address,
+        /// The validator that it goes to.
+        to: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// Pays out what the author's stake at a validator has earned, and the commission where the
+    /// author is the operator.
+    WithdrawRewards {
+        /// The validator.
+        validator: Address,
+    },
+    /// Lets a validator that was jailed back into the set. Only its operator may.
+    Unjail {
+        /// The validator.
+        validator: Address,
+    },
+    /// Puts a proposal to the holders of stake.
+    SubmitProposal(Box<Draft>),
+    /// Adds to a proposal's deposit.
+    Deposit {
+        /// The proposal.
+        proposal: ProposalId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Votes on a proposal, with all that the author has bonded.
+    Vote {
+        /// The proposal.
+        proposal: ProposalId,
+        /// The vote.
+        choice: Choice,
     },
 }
 
@@ -279,6 +340,53 @@ impl Encode for Body {
                 out.push(7);
                 anchor.encode(out);
             }
+            Self::CreateValidator(candidacy) => {
+                out.push(8);
+                candidacy.encode(out);
+            }
+            Self::EditValidator { validator, edit } => {
+                out.push(9);
+                validator.encode(out);
+                edit.encode(out);
+            }
+            Self::Delegate { validator, amount } => {
+                out.push(10);
+                validator.encode(out);
+                amount.encode(out);
+            }
+            Self::Undelegate { validator, amount } => {
+                out.push(11);
+                validator.encode(out);
+                amount.encode(out);
+            }
+            Self::Redelegate { from, to, amount } => {
+                out.push(12);
+                from.encode(out);
+                to.encode(out);
+                amount.encode(out);
+            }
+            Self::WithdrawRewards { validator } => {
+                out.push(13);
+                validator.encode(out);
+            }
+            Self::Unjail { validator } => {
+                out.push(14);
+                validator.encode(out);
+            }
+            Self::SubmitProposal(draft) => {
+                out.push(15);
+                draft.encode(out);
+            }
+            Self::Deposit { proposal, amount } => {
+                out.push(16);
+                proposal.encode(out);
+                amount.encode(out);
+            }
+            Self::Vote { proposal, choice } => {
+                out.push(17);
+                proposal.encode(out);
+                choice.encode(out);
+            }
         }
     }
 }
@@ -293,6 +401,16 @@ impl Decode for Body {
             5 => Self::RotateLogKey { log: Decode::decode(reader)?, key: Decode::decode(reader)? },
             6 => Self::RetireLog { log: Decode::decode(reader)? },
             7 => Self::Anchor(Decode::decode(reader)?),
+            8 => Self::CreateValidator(Decode::decode(reader)?),
+            9 => Self::EditValidator { validator: Decode::decode(reader)?, edit: Decode::decode(reader)? },
+            10 => Self::Delegate { validator: Decode::decode(reader)?, amount: Decode::decode(reader)? },
+            11 => Self::Undelegate { validator: Decode::decode(reader)?, amount: Decode::decode(reader)? },
+            12 => Self::Redelegate { from: Decode::decode(reader)?, to: Decode::decode(reader)?, amount: Decode::decode(reader)? },
+            13 => Self::WithdrawRewards { validator: Decode::decode(reader)? },
+            14 => Self::Unjail { validator: Decode::decode(reader)? },
+            15 => Self::SubmitProposal(Decode::decode(reader)?),
+            16 => Self::Deposit { proposal: Decode::decode(reader)?, amount: Decode::decode(reader)? },
+            17 => Self::Vote { proposal: Decode::decode(reader)?, choice: Decode::decode(reader)? },
             found => return Err(DecodeError::Tag { what: "transaction body", found }),
         })
     }

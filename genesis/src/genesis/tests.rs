@@ -71,7 +71,7 @@ fn a_genesis_in_the_making_may_lack_validators() {
 #[test]
 fn a_bad_genesis_is_refused() {
     type Bend = fn(&mut Value);
-    let cases: [(&str, u32, Bend); 35] = [
+    let cases: [(&str, u32, Bend); 37] = [
         ("as it is", 0, |_| ()),
         ("no chain id", 4004, |v| drop(v.as_object_mut().map(|v| v.remove("chain_id")))),
         ("an unknown field at the top", 4005, |v| v["extra"] = json!(1)),
@@ -93,9 +93,11 @@ fn a_bad_genesis_is_refused() {
         ("evidence that fills a block", 4101, |v| v["consensus_params"]["evidence"]["max_bytes"] = json!("1048576")),
         ("evidence for no block", 4101, |v| v["consensus_params"]["evidence"]["max_age_num_blocks"] = json!("0")),
         ("evidence for a day", 4101, |v| v["consensus_params"]["evidence"]["max_age_duration"] = json!("86400000000000")),
+        ("stake that is back before evidence expires", 4101, |v| v["app_state"]["params"]["stake"]["unbonding_ms"] = json!(1_814_399_999)),
         ("another key type", 4101, |v| v["consensus_params"]["validator"]["pub_key_types"] = json!(["secp256k1"])),
         ("a later application", 4101, |v| v["consensus_params"]["version"]["app"] = json!("2")),
         ("extended votes", 4101, |v| v["consensus_params"]["abci"]["vote_extensions_enable_height"] = json!("1")),
+        ("a set larger than an entry holds", 4102, |v| v["app_state"]["params"]["stake"]["max_validators"] = json!(129)),
         ("no power unit", 4102, |v| v["app_state"]["params"]["power_unit"] = json!("0")),
         ("more tokens than there may be", 4102, |v| v["app_state"]["validators"][0]["stake"] = json!("1152921504606846976")),
         ("one validator twice", 4102, |v| {
@@ -108,7 +110,7 @@ fn a_bad_genesis_is_refused() {
         ("another address", 4103, |v| v["validators"][0]["address"] = v["validators"][1]["address"].clone()),
         ("another name", 4103, |v| v["validators"][0]["name"] = json!("somebody")),
         ("a peer id of nothing", 4103, |v| v["app_state"]["validators"][0]["peer_id"] = json!("00")),
-        ("a peer id twice", 4103, |v| {
+        ("a peer id twice", 4102, |v| {
             v["app_state"]["validators"][0]["peer_id"] = v["app_state"]["validators"][1]["peer_id"].clone();
         }),
         ("another prefix of an address", 4004, |v| v["app_state"]["accounts"] = json!({"cosmos1qqqq": "1"})),

@@ -2,12 +2,13 @@
 
 use audit::{LogId, Status};
 use identity::{Control, Draft, Operation};
+use ledger::state::key as at;
 use ledger::transaction::{MAX_BYTES, SignedTransaction};
 use ledger::{Body, Note, Payer, Refusal, State, Transaction, anchors, block};
 use types::{Amount, Encode as _, Hash, Height, PublicKey, Signature};
 
 use crate::world::{
-    ALICE, BOB, BOND, CONTROL, FEE, LOG, NEXT_CONTROL, NEXT_LOG, PAUPER, PHONE, SPONSOR, WEALTH, World, address, allow, anchored,
+    ALICE, BOB, BOND, CONTROL, FEE, LOG, NEXT_CONTROL, NEXT_LOG, PAUPER, PHONE, SPONSOR, START, WEALTH, World, address, allow, anchored,
     app_state, chain, creation, key, params, transfer,
 };
 
@@ -308,7 +309,8 @@ fn what_fails_in_a_block() {
         assert_eq!(world.fees(), before.fees() + FEE.0, "{story}");
         let changed: Vec<_> =
             world.entries.iter().filter(|(key, value)| before.entries.get(*key) != Some(value)).map(|(key, _)| key.clone()).collect();
-        let mut expected = vec![ledger::state::key::account(&address(author)), ledger::state::key::FEES.to_vec()];
+        // The last is the block's: it counts for who signs.
+        let mut expected = vec![at::account(&address(author)), at::FEES.to_vec(), at::COUNTED.to_vec()];
         expected.sort();
         assert_eq!(changed, expected, "{story}");
         assert_eq!(world.entries.len(), before.entries.len(), "{story}");
@@ -387,7 +389,7 @@ fn codes_are_distinct() {
 fn the_mempool_sees_what_waits_before() {
     let world = World::new();
     let chain = chain();
-    let block = ledger::Block { chain: &chain, height: Height(1), time: types::Millis(0) };
+    let block = ledger::Block::new(&chain, Height(1), types::Millis(0));
     let mut state = State::new(&world.entries);
     let mut check = |sequence: u64, amount: u64| {
         let transaction = Transaction { sequence, ..world.transaction(ALICE, transfer(BOB, amount)) };
@@ -407,14 +409,24 @@ fn a_genesis_is_refused() {
     let check = |story: &str, bend: &dyn Fn(&mut ledger::AppState), expected: Option<BadGenesis>| {
         let mut state = app_state();
         bend(&mut state);
-        assert_eq!(state.build().err(), expected, "{story}");
+        assert_eq!(state.build(START).err(), expected, "{story}");
     };
     let first = || "first".to_owned();
     check("as it is", &|_| (), None);
     check("nobody validates", &|state| state.validators.clear(), Some(BadGenesis::ValidatorCount(0)));
     check("one key twice", &|state| state.validators.push(state.validators[0].clone()), Some(BadGenesis::SharedKey(key(10).public())));
+    let another = |state: &mut ledger::AppState, seed: u8, peer: u8| {
+        let mut validator = state.validators[0].clone();
+        (validator.consensus_key, validator.peer_id) = (key(seed).public(), vec![peer; 38].try_into().expect("38 bytes"));
+        state.validators.push(validator);
+    };
+    check("one peer id twice", &|state| another(state, 11, 1), Some(BadGenesis::SharedPeer(first())));
+    check("as many of one operator as may be", &|state| (11..26).for_each(|seed| another(state, seed, seed)), None);
+    check("one more", &|state| (11..27).for_each(|seed| another(state, seed, seed)), Some(BadGenesis::Operator(first())));
+    check("more than sign blocks", &|state| (11..75).for_each(|seed| another(state, seed, seed)), Some(BadGenesis::ValidatorCount(65)));
     check("a weak key", &|state| state.validators[0].consensus_key = PublicKey([0; 32]), Some(BadGenesis::WeakKey(first())));
-    check("too little stake", &|state| state.validators[0].stake = Amount(999_999), Some(BadGenesis::NoPower(first())));
+    check("too little stake", &|state| state.validators[0].stake = Amount(999_999), Some(BadGenesis::SelfStake(first())));
+    check("a stake without power", &|state| state.params.power_unit = Amount(5_000_001), Some(BadGenesis::NoPower(first())));
     check("too high a commission", &|state| state.validators[0].commission_bps = 10_001, Some(BadGenesis::Commission(first())));
     let room = MAX_SUPPLY - 5_000_000 - 2 * WEALTH.0;
     check("all the tokens there may be", &|state| *state.accounts.entry(address(ALICE)).or_default() = Amount(room), None);

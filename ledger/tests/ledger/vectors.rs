@@ -1,10 +1,12 @@
 //! The frozen bytes of transactions and of the state (`docs/spec/transactions.md`, `docs/spec/state.md`).
 
+use ledger::stake::rewards::{Earned, PerShare};
 use ledger::stake::{Validator, ValidatorStatus};
 use ledger::{Body, Payer, SignedTransaction, Transaction};
 use serde_json::{Map, Value, json};
 use types::{Amount, Decode as _, Encode as _, Height, Millis};
 
+use crate::stake::{create, delegate, edit, redelegate, undelegate, unjail, withdraw};
 use crate::world::{ALICE, BOB, BOND, CONTROL, LOG, NEXT_LOG, SPONSOR, World, address, allow, anchored, chain, creation, key, transfer};
 
 fn bodies(world: &World, log: audit::LogId) -> Vec<(&'static str, Body)> {
@@ -16,6 +18,13 @@ fn bodies(world: &World, log: audit::LogId) -> Vec<(&'static str, Body)> {
         ("rotate log key", Body::RotateLogKey { log, key: key(NEXT_LOG).public() }),
         ("retire log", Body::RetireLog { log }),
         ("anchor", anchored(world.next_anchor(&log, 1), LOG)),
+        ("create validator", create(ALICE, 40, 7_000_000)),
+        ("edit validator", edit(40)),
+        ("delegate", delegate(10, 4_000_000)),
+        ("undelegate", undelegate(10, 1_000_000)),
+        ("redelegate", redelegate(10, 40, 2_000_000)),
+        ("withdraw rewards", withdraw(10)),
+        ("unjail", unjail(40)),
     ]
 }
 
@@ -51,11 +60,9 @@ fn the_formats_are_those_frozen() {
         .map(|(key, value)| (String::from_utf8(key.clone()).expect("keys are text"), json!(hex::encode(value))))
         .collect();
     let statuses = [
-        ValidatorStatus::Bonded,
-        ValidatorStatus::Unbonding { since: Height(300) },
-        ValidatorStatus::Unbonded,
+        ValidatorStatus::Eligible,
         ValidatorStatus::Jailed { until: Millis(1_790_000_000_000) },
-        ValidatorStatus::Tombstoned,
+        ValidatorStatus::Tombstoned { offence: Height(300), height: Height(310), time: Millis(1_790_000_000_000), slash_bps: 500 },
     ];
     let validators: Vec<_> = statuses.iter().map(|status| stake(*status)).collect();
     support::frozen("transactions", &json!({ "transactions": transactions, "state": state, "validators": validators }));
@@ -67,8 +74,11 @@ fn stake(status: ValidatorStatus) -> Value {
         consensus_key: key(10).public(),
         peer_id: vec![1; 38].try_into().expect("38 bytes"),
         moniker: "first".try_into().expect("a short name"),
-        bonded: Amount(5_000_000),
+        bonded: Amount(4_750_000),
+        shares: 5_000_000,
         commission_bps: 500,
+        commission_set: Millis(1_789_000_000_000),
+        earned: Earned { per_share: PerShare(3 << 60), unclaimed: Amount(900_000), commission: Amount(70_000) },
         status,
     };
     assert_eq!(Validator::from_bytes(&validator.to_bytes()).as_ref(), Ok(&validator));

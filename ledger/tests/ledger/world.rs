@@ -9,7 +9,9 @@ use ledger::genesis::GenesisValidator;
 use ledger::state::key as at;
 use ledger::supply::Census;
 use ledger::transaction::Verified;
-use ledger::{AppState, Block, Body, Outcome, Params, Payer, Refusal, SignedTransaction, State, Transaction, anchors, block, identities};
+use ledger::{
+    AppState, Block, Body, Misbehavior, Outcome, Params, Payer, Refusal, SignedTransaction, State, Transaction, anchors, block, identities,
+};
 use types::{Address, Amount, ChainId, Encode as _, Hash, Height, Millis, SigningKey};
 
 /// People with an account of 1,000 ZYNK.
@@ -24,6 +26,9 @@ pub(crate) const NEXT_LOG: u8 = 21;
 pub(crate) const CONTROL: u8 = 30;
 pub(crate) const NEXT_CONTROL: u8 = 31;
 pub(crate) const PHONE: u8 = 32;
+
+/// When every chain here begins.
+pub(crate) const START: Millis = Millis(1_790_000_000_000);
 
 /// What every transaction here pays, unless it says otherwise: enough for all of them.
 pub(crate) const FEE: Amount = Amount(20_000);
@@ -66,12 +71,23 @@ pub(crate) fn app_state() -> AppState {
 pub(crate) struct World {
     pub(crate) entries: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) height: u64,
+    /// The time of the last block; blocks are half a second apart unless somebody changes this between them.
+    pub(crate) time: Millis,
+    /// What the next block's evidence proves.
+    pub(crate) accused: Vec<Misbehavior>,
+    /// Who has not signed the next block's last commit.
+    pub(crate) absent: Vec<Address>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut world = Self { entries: BTreeMap::new(), height: 0 };
-        world.put(&app_state().build().expect("a genesis"));
+        Self::of(&app_state())
+    }
+
+    pub(crate) fn of(state: &AppState) -> Self {
+        let entries = BTreeMap::new();
+        let mut world = Self { entries, height: 0, time: START, accused: Vec::new(), absent: Vec::new() };
+        world.put(&state.build(START).expect("a genesis"));
         world
     }
 
@@ -91,8 +107,8 @@ impl World {
 
     pub(crate) fn try_play(&self, transactions: &[Vec<u8>]) -> Result<Outcome, (usize, Refusal)> {
         let chain = chain();
-        let height = Height(self.height + 1);
-        let block = Block { chain: &chain, height, time: Millis(1_790_000_000_000 + height.0 * 500) };
+        let (misbehavior, absent) = (&self.accused[..], &self.absent[..]);
+        let block = Block { misbehavior, absent, ..Block::new(&chain, Height(self.height + 1), Millis(self.time.0 + 500)) };
         block::execute(&self.entries, block, transactions.iter().map(|bytes| block::verify(bytes)))
     }
 
@@ -102,8 +118,12 @@ impl World {
         let outcome = self.try_play(&bytes).unwrap_or_else(|(place, refusal)| panic!("transaction {place}: {refusal}"));
         let again = self.try_play(&bytes).expect("as before");
         assert_eq!((&outcome.results, &outcome.changes, &outcome.notes), (&again.results, &again.changes, &again.notes));
+        assert_eq!((&outcome.events, &outcome.validator_updates), (&again.events, &again.validator_updates));
         self.put(&outcome.changes);
         self.height += 1;
+        self.time.0 += 500;
+        self.accused.clear();
+        self.absent.clear();
         outcome
     }
 
@@ -148,7 +168,7 @@ impl World {
     pub(crate) fn check(&self, signed: &SignedTransaction) -> Result<(), Refusal> {
         let verified: Verified = block::verify(&signed.to_bytes())?;
         let chain = chain();
-        let block = Block { chain: &chain, height: Height(self.height + 1), time: Millis(0) };
+        let block = Block::new(&chain, Height(self.height + 1), self.time);
         let mut state = State::new(&self.entries);
         let checked = block::check(&mut state, block, &verified);
         let (changes, notes) = state.finish();
