@@ -1,9 +1,11 @@
 # What people and CI type. `make run`, `make demo` and `make test` share one build profile.
 
-.PHONY: run demo test bench release soak lint doc tools
+.PHONY: run demo test bench release soak simulate lint doc tools
 
 ARGS ?=
 KILLS ?= 100
+SEEDS ?= 1000
+SEED ?=
 
 run: tools ## Start four validators, a relay and a gateway on loopback; Ctrl-C stops them
 	@cargo build
@@ -22,8 +24,12 @@ bench: tools ## Our code beside others' code, in one run
 release: tools ## The binary that operators run: target/release/zynk
 	cargo build --release
 
-soak: tools ## The long fault runs; KILLS=3 for a short one
-	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes --test relay -- --ignored --nocapture
+soak: ## The long fault runs; KILLS=3 for a short one
+	@tools/install faults
+	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes --test faults --test relay -- --ignored --nocapture
+
+simulate: tools ## Whole networks out of seeds, in one process (docs/simulation.md); SEED=7 replays one
+	ZYNK_SEEDS=$(SEEDS) ZYNK_SEED=$(SEED) cargo test --workspace --test simulation many_networks -- --ignored --nocapture
 
 lint: tools
 	cargo fmt --all --check

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::person::{account, contacts, messages, proofs};
-use crate::commands::{bench, demo, devnet, did, gateway, genesis, keys, light, node, relay, stamp, tx, verify};
+use crate::commands::{bench, demo, devnet, did, gateway, genesis, gov, keys, light, node, relay, stake, stamp, tx, validator, verify};
 
 /// Messages that can be proven, identities that are proven, and a chain that proves both without a network.
 #[derive(Debug, Parser)]
@@ -34,6 +34,15 @@ pub(crate) enum Command {
     /// Move tokens, allow others to spend on fees, look at accounts and transactions
     #[command(subcommand)]
     Tx(tx::Command),
+    /// Put tokens behind validators, take them back, withdraw what they earned
+    #[command(subcommand)]
+    Stake(stake::Command),
+    /// Make and keep a validator; see who validates
+    #[command(subcommand)]
+    Validator(validator::Command),
+    /// Propose, deposit and vote; see the chain's parameters
+    #[command(subcommand)]
+    Gov(gov::Command),
     /// Create, change and resolve identities (did:zynk)
     #[command(subcommand)]
     Did(did::Command),
@@ -99,6 +108,10 @@ pub(crate) struct Connection {
     /// The RPC of a node
     #[arg(long, env = "ZYNK_NODE", value_name = "URL", default_value = "http://127.0.0.1:26657")]
     pub(crate) node: String,
+
+    /// Another node, asked whether it has the same headers; can be given again
+    #[arg(long, value_name = "URL")]
+    pub(crate) witness: Vec<String>,
 
     #[command(flatten)]
     pub(crate) basis: Basis,

@@ -6,13 +6,16 @@ pub(crate) mod devnet;
 pub(crate) mod did;
 pub(crate) mod gateway;
 pub(crate) mod genesis;
+pub(crate) mod gov;
 pub(crate) mod keys;
 pub(crate) mod light;
 pub(crate) mod node;
 pub(crate) mod person;
 pub(crate) mod relay;
+pub(crate) mod stake;
 pub(crate) mod stamp;
 pub(crate) mod tx;
+pub(crate) mod validator;
 pub(crate) mod verify;
 
 use std::path::Path;
@@ -21,13 +24,14 @@ use std::time::Duration;
 use ::genesis::{Genesis, KeyFile, KeyKind};
 use ::light::{Checkpoint, Origin, Trust, Verified};
 use ledger::Body;
-use rpc::{Chain, FeePayer, Included};
+use rpc::{Chain, FeePayer, Included, Testimony};
 use serde_json::{Value, json};
 use tendermint::Time;
-use types::{PublicKey, SigningKey};
+use types::{Millis, PublicKey, SigningKey};
 
 use crate::cli::{Basis, Connection, Signing};
 use crate::failure::Failure;
+use crate::report::Report;
 
 /// How large a checkpoint may be, in bytes: 1,024 validators.
 const MAX_CHECKPOINT: u64 = 1 << 20;
@@ -48,7 +52,7 @@ impl Basis {
 
 impl Connection {
     pub(crate) fn open(&self) -> Result<Chain, Failure> {
-        Ok(Chain::connect(&self.node, self.basis.trust()?)?)
+        Ok(Chain::connect(&self.node, self.basis.trust()?)?.watched_by(&self.witness)?)
     }
 }
 
@@ -106,12 +110,27 @@ pub(crate) fn proven(chain: &Chain, header: &Verified) -> String {
     let beyond = if chain.is_beyond_period() { ", which is older than the trusting period" } else { "" };
     let age = header.age(Time::now());
     let stale = if age > FRESH { format!("; that was {} minutes ago, so it may have changed", age.as_secs() / 60) } else { String::new() };
-    format!("proven at height {} ({}) {from}{beyond}{stale}", header.state_height(), header.time())
+    format!("proven at height {} ({}) {from}{beyond}{stale}{}", header.state_height(), header.time(), witnessed(chain.testimony()))
+}
+
+/// What the witnesses said, in words, where there are some.
+fn witnessed(said: &Testimony) -> String {
+    let asked = said.asked;
+    let mut text = match said.agreed {
+        _ if asked == 0 => return String::new(),
+        0 => format!("; unwitnessed: none of the {asked} witnesses has said that it has this header"),
+        agreed => format!("; witnessed by {agreed} of {asked}"),
+    };
+    for doubt in &said.doubts {
+        let dropped = if doubt.dropped { " (it is asked no more)" } else { "" };
+        text += &format!("; witness {}{dropped}: {}", doubt.witness, doubt.reason);
+    }
+    text
 }
 
 /// As [`proven`], for scripts.
 pub(crate) fn proof_json(chain: &Chain, header: &Verified) -> Value {
-    json!({
+    let mut value = json!({
         "height": header.state_height(),
         "header_height": header.height(),
         "header_hash": header.hash(),
@@ -119,7 +138,25 @@ pub(crate) fn proof_json(chain: &Chain, header: &Verified) -> Value {
         "age_s": header.age(Time::now()).as_secs(),
         "origin": chain.trust().origin(),
         "beyond_trusting_period": chain.is_beyond_period(),
-    })
+    });
+    let said = chain.testimony();
+    if said.asked > 0 {
+        value["witnesses_asked"] = json!(said.asked);
+        value["witnesses_agreed"] = json!(said.agreed);
+        value["witness_doubts"] = said.doubts.iter().map(|doubt| format!("{}: {}", doubt.witness, doubt.reason)).collect();
+    }
+    value
+}
+
+/// Sends a transaction and says what it did.
+pub(crate) async fn send(signers: &Signers, connection: &Connection, body: Body, done: &str) -> Result<Report, Failure> {
+    let included = signers.submit(&mut connection.open()?, body).await?;
+    Ok(Report::new(format!("{done}, in block {} (transaction {})", included.height, included.hash), included_json(&included)))
+}
+
+/// A time of the chain, as RFC 3339 has it.
+pub(crate) fn time_text(time: Millis) -> String {
+    Time::try_from(time).map_or_else(|_| format!("{} ms after 1970", time.0), |time| time.to_rfc3339())
 }
 
 /// What a transaction came to, for scripts.

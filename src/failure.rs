@@ -73,6 +73,9 @@ pub(crate) enum Failure {
     /// A node or a network could not start or go on.
     #[error("{0:#}")]
     Run(anyhow::Error),
+    /// The chain has come to an upgrade that this program does not run.
+    #[error(transparent)]
+    Outdated(#[from] node::upgrade::Outdated),
     /// A step of the demo did not hold.
     #[error("the demo did not hold: {0}")]
     Demo(String),
@@ -143,6 +146,7 @@ impl Failure {
             Self::Unnamed => 6020,
             Self::Bench(_) => 6021,
             Self::NoBasis => 6022,
+            Self::Outdated(_) => 6023,
         }
     }
 
@@ -155,6 +159,9 @@ impl Failure {
             Self::Node(rpc::Error::Unproven(_)) => {
                 Some("check that --genesis or --checkpoint is of the chain that this node serves; if it is, do not trust the node")
             }
+            Self::Node(rpc::Error::Attack { .. }) => {
+                Some("believe neither node: validators have signed two histories; keep these words, and ask the operators of both")
+            }
             Self::Node(rpc::Error::Timeout { .. }) => {
                 Some("ask `zynk tx status`, and look whether the chain moves with `zynk light --once`")
             }
@@ -165,6 +172,7 @@ impl Failure {
             Self::ProofExists(_) => Some("move it away, or choose another place with --out or --one"),
             Self::Unconfirmed(_) => Some("add --yes if you mean it"),
             Self::NoPassphrase(_) => Some("name a file with --passphrase-file, or set ZYNK_PASSPHRASE"),
+            Self::Outdated(_) => Some("put the program of that version in this one's place, and start it on the same home"),
             Self::NoUpstream(_) => Some("write its URL into gateway.toml"),
             _ => None,
         }

@@ -9,11 +9,14 @@ use tendermint::abci::response::FinalizeBlock;
 use tendermint::abci::types::{BlockSignatureInfo, CommitInfo, ExecTxResult, Validator as AbciValidator, VoteInfo};
 use tendermint::block::header::{Header, Version};
 use tendermint::block::{Block, Commit, CommitSig, Height, Id, Round};
+use tendermint::evidence::List;
 use tendermint::merkle::simple_hash_from_byte_vectors;
-use tendermint::{AppHash, Hash, Time, account, chain, consensus, evidence};
+use tendermint::{AppHash, Hash, Time, account, chain, consensus};
 use tendermint_proto::v0_38 as pb;
 
 use crate::commit::{block_id, signature_holds, vote_bytes};
+use crate::evidence::bytes::{block_to_proto, list_hash};
+use crate::evidence::{self, BadEvidence, History};
 use crate::validators::{BadUpdate, ValidatorSet};
 
 /// The version of the block format: CometBFT 0.38's.
@@ -73,9 +76,9 @@ pub enum BadBlock {
     /// The commit it carries does not prove the block before it.
     #[error("the last commit {0}")]
     LastCommit(&'static str),
-    /// It carries evidence, which this version does not take.
-    #[error("the block carries evidence, which this version of the application does not take")]
-    Evidence,
+    /// It carries evidence that does not count.
+    #[error(transparent)]
+    Evidence(#[from] BadEvidence),
     /// Its time is not after the last block's.
     #[error("the block's time {found} is not after the last block's {last}")]
     NotLater {
@@ -110,10 +113,22 @@ impl ChainState {
         self.last_block.map_or_else(|| Height::from(0u32), |(height, _)| height)
     }
 
-    /// Builds the next block.
+    /// Builds the next block, without evidence.
     #[must_use]
     pub fn build(&self, proposer: account::Id, now: Time, transactions: Vec<Vec<u8>>, last_commit: Option<Commit>) -> Block {
-        let evidence = evidence::List::default();
+        self.build_with(List::default(), proposer, now, transactions, last_commit)
+    }
+
+    /// Builds the next block with this evidence in it.
+    #[must_use]
+    pub fn build_with(
+        &self,
+        evidence: List,
+        proposer: account::Id,
+        now: Time,
+        transactions: Vec<Vec<u8>>,
+        last_commit: Option<Commit>,
+    ) -> Block {
         let header = Header {
             version: Version { block: BLOCK_VERSION, app: self.app_version },
             chain_id: self.chain_id.clone(),
@@ -127,27 +142,26 @@ impl ChainState {
             consensus_hash: params_hash(&self.params),
             app_hash: self.app_hash.clone(),
             last_results_hash: Some(self.last_results_hash),
-            evidence_hash: Some(evidence_hash(&evidence)),
+            evidence_hash: Some(list_hash(&evidence)),
             proposer_address: proposer,
         };
         Block::new(header, transactions, evidence, last_commit)
     }
 
-    /// Checks that `block` follows. Who may propose it, and its time against a clock, are not asked here.
+    /// Checks that `block` follows; its evidence is held against `history`, the blocks before it. Who may
+    /// propose it, and its time against a clock, are not asked here.
     ///
     /// # Errors
     /// [`BadBlock`].
-    pub fn check(&self, block: &Block) -> Result<(), BadBlock> {
+    pub fn check(&self, block: &Block, history: &impl History) -> Result<(), BadBlock> {
         if block.header.time <= self.last_time {
             return Err(BadBlock::NotLater { found: block.header.time, last: self.last_time });
-        }
-        if block.evidence.iter().next().is_some() {
-            return Err(BadBlock::Evidence);
         }
         if self.validators.by_address(block.header.proposer_address).is_none() {
             return Err(BadBlock::Header { field: "proposer address" });
         }
-        let expected = self.build(block.header.proposer_address, block.header.time, block.data.clone(), block.last_commit.clone()).header;
+        let (proposer, time) = (block.header.proposer_address, block.header.time);
+        let expected = self.build_with(block.evidence.clone(), proposer, time, block.data.clone(), block.last_commit.clone()).header;
         let (found, field) = (&block.header, |field| Err(BadBlock::Header { field }));
         match () {
             () if found.version != expected.version => field("version"),
@@ -158,7 +172,10 @@ impl ChainState {
             () if found.next_validators_hash != expected.next_validators_hash => field("next validators hash"),
             () if found.app_hash != expected.app_hash => field("application hash"),
             () if *found != expected => field("hashes of content, parameters or results"),
-            () => self.check_last_commit(block.last_commit.as_ref()),
+            () => {
+                self.check_last_commit(block.last_commit.as_ref())?;
+                Ok(evidence::check(&block.evidence, self, history)?)
+            }
         }
     }
 
@@ -252,7 +269,7 @@ impl ChainState {
 #[must_use]
 pub fn encode(block: &Block) -> Vec<u8> {
     use prost::Message as _;
-    pb::types::Block::from(block.clone()).encode_to_vec()
+    block_to_proto(block).encode_to_vec()
 }
 
 /// Reads a block of at most `bound` bytes.
@@ -312,11 +329,6 @@ pub fn params_hash(params: &consensus::Params) -> Hash {
     Hash::Sha256(types::Hash::sha256(&[&hashed.encode_to_vec()]).0)
 }
 
-fn evidence_hash(list: &evidence::List) -> Hash {
-    use prost::Message as _;
-    tree(&list.iter().map(|entry| pb::types::Evidence::from(entry.clone()).encode_to_vec()).collect::<Vec<_>>())
-}
-
 fn tree(entries: &[impl AsRef<[u8]>]) -> Hash {
     Hash::Sha256(simple_hash_from_byte_vectors::<Sha256>(entries))
 }
@@ -332,4 +344,4 @@ fn later(last: Time, now: Time) -> Time {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,14 +1,16 @@
-//! What an engine inside the node needs beyond ABCI: a place for blocks, and pending transactions.
+//! What an engine inside the node needs beyond ABCI: a place for blocks, and what waits for one.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tendermint::abci::response::FinalizeBlock;
 use tendermint::block::{Block, Commit, Height, Id};
+use tendermint::evidence::Evidence;
 use tokio::sync::Notify;
 
 use crate::application::Application;
 use crate::chain::ChainState;
+use crate::evidence::History;
 use crate::pace::Pace;
 
 /// A decided block with all that came of it.
@@ -52,6 +54,12 @@ pub struct HostError(pub String);
 
 /// The node, as an embedded engine sees it.
 pub trait Host: Application {
+    /// The blocks that evidence is held against.
+    type History: History;
+
+    /// The blocks that evidence is held against.
+    fn history(&self) -> &Self::History;
+
     /// The chain after the last committed block, or before the first one.
     fn chain_state(&self) -> ChainState;
 
@@ -80,7 +88,13 @@ pub trait Host: Application {
     /// Transactions that wait, best first, of at most `max_bytes` together.
     fn pending(&self, max_bytes: usize) -> Vec<Bytes>;
 
-    /// Whether none waits.
+    /// Evidence that waits and holds after the last block, of at most `max_bytes` together.
+    fn pending_evidence(&self, max_bytes: usize) -> Vec<Evidence>;
+
+    /// Takes up evidence that the engine found.
+    fn accuse(&self, evidence: Evidence);
+
+    /// Whether neither transactions nor evidence wait.
     fn is_idle(&self) -> bool;
 
     /// How fast the chain goes.
@@ -89,6 +103,6 @@ pub trait Host: Application {
     /// The highest height that a peer has told of; its word only.
     fn peers_tip(&self) -> u64;
 
-    /// Rung when a transaction arrives.
+    /// Rung when a transaction or evidence arrives.
     fn bell(&self) -> Arc<Notify>;
 }

@@ -3,7 +3,8 @@
 //! [`Application`] is what an engine drives, in the shape of ABCI 2.0; [`Host`] adds what an engine
 //! that runs inside the node needs: a place for blocks and pending transactions. The rules that do
 //! not depend on an engine are plain functions of values: [`chain`] builds and checks blocks,
-//! [`validators`] takes turns in proposing, [`commit`] turns signatures into Tendermint's commit.
+//! [`validators`] takes turns in proposing, [`commit`] turns signatures into Tendermint's commit,
+//! [`evidence`] says whether a validator has broken the rules.
 //! [`guard`] keeps a validator from signing twice. [`malachite`] is the embedded engine.
 //!
 //! This room decides nothing about what transactions mean, and stores nothing but the guard's file
@@ -14,6 +15,7 @@
 pub mod application;
 pub mod chain;
 pub mod commit;
+pub mod evidence;
 pub mod fault;
 pub mod guard;
 pub mod host;
@@ -23,6 +25,7 @@ pub mod validators;
 
 pub use application::Application;
 pub use chain::{BadBlock, ChainState};
+pub use evidence::{BadEvidence, History};
 pub use guard::Guard;
 pub use host::{Decided, Host};
 pub use pace::Pace;

@@ -1,7 +1,7 @@
 //! Believes one signed header, ours beside the published verifier that ours contains.
 //!
-//! Ours checks every signature once more, since the published one stops at two thirds: the
-//! difference is the price of a proof that has only one form.
+//! Ours checks every signature once, the published one stops at two thirds: the difference is the
+//! price of a proof that has only one form.
 
 use std::hint::black_box;
 

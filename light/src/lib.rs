@@ -9,13 +9,18 @@
 //! state by `ics23`: this crate prepares their inputs, adds rules that only make them stricter, and
 //! keeps everything bounded and canonical.
 //!
+//! Where two providers show two histories, a [`Fork`] is the place and gives the evidence, and
+//! [`attack::verify`] judges evidence by the chain.
+//!
 //! It fetches nothing, stores nothing and reads no clock: "now" is a value. It does not search for a
 //! path of blocks to trust; it says [`Error::NotEnoughTrust`] and the caller asks for a block between.
 //!
 //! Start with [`trust`], then [`verified`]. `docs/spec/light.md` is the page of the formats and codes.
 
+pub mod attack;
 mod commit;
 pub mod error;
+pub mod fork;
 pub mod sealed;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
@@ -24,7 +29,9 @@ pub mod trust;
 pub mod validators;
 pub mod verified;
 
+pub use attack::{BadAttack, Common, Kind, Ours};
 pub use error::Error;
+pub use fork::Fork;
 pub use sealed::Sealed;
 pub use state::StateProof;
 pub use trust::{Checkpoint, Handoff, LightBlock, Options, Origin, Trust};

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tendermint::block::CommitSig;
 use tendermint::block::signed_header::SignedHeader;
+use tendermint::crypto::{default, signature};
 use tendermint::{AppHash, Signature, Time};
 use types::{Decode, Encode, Hash, Height};
 
@@ -203,6 +204,32 @@ fn only_the_shortest_form_opens() {
     check("a round out of range", &|sealed| sealed.commit.round = u32::MAX, 1014);
     check("a height out of range", &|sealed| sealed.header.height = Height(u64::MAX), 1014);
     check("a vote too few", &|sealed| sealed.commit.votes = sealed.commit.votes[..3].to_vec().try_into().expect("few votes"), 1005);
+}
+
+/// Counts how often a signature is worked out.
+#[derive(Default)]
+struct Counting(std::cell::Cell<usize>);
+
+impl signature::Verifier for Counting {
+    fn verify(&self, key: tendermint::PublicKey, message: &[u8], signature: &Signature) -> Result<(), signature::Error> {
+        self.0.set(self.0.get() + 1);
+        default::signature::Verifier.verify(key, message, signature)
+    }
+}
+
+#[test]
+fn each_signature_is_worked_out_once() {
+    use Ballot::{Absent, Commit, Nil};
+    let trust = chain().genesis(&validators(&[1, 2, 3, 4]));
+    for (ballots, expected) in [(&[][..], 4), (&[Nil], 4), (&[Commit, Absent], 3)] {
+        let crypto = Counting::default();
+        trust.accept_by(&block(Manner { ballots, ..Manner::EMBEDDED }), &crypto).expect("enough sign");
+        assert_eq!(crypto.0.get(), expected, "{ballots:?}");
+    }
+    // The published verifier counts votes twice for a jump: against the old set and the new.
+    let (crypto, jump) = (Counting::default(), light_block(9, &[1, 2, 5, 6], &[1, 2, 5, 6]));
+    trust.skip(&jump, chain().time(10), &Options::default(), &crypto).expect("half of them are there");
+    assert_eq!(crypto.0.get(), 4);
 }
 
 fn validators_hash(signed: &SignedHeader) -> Hash {

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tendermint::block::signed_header::SignedHeader;
+use tendermint::crypto::default::signature::Verifier as Zip215;
+use tendermint::crypto::signature;
 use tendermint::{Time, block};
 use tendermint_light_client_verifier::types::{TrustThreshold, TrustedBlockState, UntrustedBlockState};
 use tendermint_light_client_verifier::{ProdVerifier, Verdict, Verifier as _, options};
 use types::{ChainId, Hash, Height};
 
-use crate::commit::every_vote;
-use crate::{Error, Sealed, Validators, Verified};
+use crate::commit::Votes;
+use crate::{Error, Sealed, Validators, Verified, validators};
 
 /// The last height a header may have. One less than the format's, since the verifier counts on.
 pub const MAX_HEIGHT: Height = Height(i64::MAX as u64 - 1);
@@ -105,6 +107,29 @@ pub struct LightBlock {
     pub next_validators: Validators,
 }
 
+impl LightBlock {
+    /// The header's height.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        Height::from(self.signed_header.header.height)
+    }
+
+    /// The header's hash.
+    ///
+    /// # Panics
+    /// Never: a header has a hash.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        validators::hash(self.signed_header.header.hash()).expect("the hash of a header is 32 bytes")
+    }
+
+    /// The header's time.
+    #[must_use]
+    pub const fn time(&self) -> Time {
+        self.signed_header.header.time
+    }
+}
+
 /// How long trust lasts, and how far a header may be ahead of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -179,6 +204,12 @@ impl Trust {
         self.time
     }
 
+    /// The hash of that height's header; none at genesis.
+    #[must_use]
+    pub const fn header_hash(&self) -> Option<Hash> {
+        self.header_hash
+    }
+
     /// The validators that sign the next height.
     #[must_use]
     pub const fn validators(&self) -> &Validators {
@@ -200,12 +231,15 @@ impl Trust {
     /// The first of these rules that fails; [`Error::Conflict`] for a well-signed header other than the
     /// trusted one at its height.
     pub fn accept(&self, signed: &SignedHeader) -> Result<Verified, Error> {
+        self.accept_by(signed, &Zip215)
+    }
+
+    pub(crate) fn accept_by(&self, signed: &SignedHeader, crypto: &impl signature::Verifier) -> Result<Verified, Error> {
         self.check_place(signed)?;
         self.check_validators(Height::from(signed.header.height), signed.header.validators_hash)?;
         let untrusted = UntrustedBlockState { signed_header: signed, validators: self.validators.set(), next_validators: None };
-        let verifier = ProdVerifier::default();
         let verified = Verified::new(self.chain.clone(), signed)?;
-        every_vote(signed, &self.validators)?;
+        let verifier = Votes::check(signed, &self.validators, crypto)?.published();
         judge(verifier.verify_validator_sets(&untrusted), Duration::ZERO)?;
         judge(verifier.verify_commit(&untrusted), Duration::ZERO)?;
         match self.header_hash {
@@ -250,14 +284,20 @@ impl Trust {
         let verified = if self.height == Height(0) && block.validators == self.validators {
             self.accept(&block.signed_header)?
         } else {
-            self.skip(block, now, options)?
+            self.skip(block, now, options, &Zip215)?
         };
         self.advance(verified, &block.next_validators)
     }
 
-    fn skip(&self, block: &LightBlock, now: Time, options: &Options) -> Result<Verified, Error> {
+    pub(crate) fn skip(
+        &self,
+        block: &LightBlock,
+        now: Time,
+        options: &Options,
+        crypto: &impl signature::Verifier,
+    ) -> Result<Verified, Error> {
         let chain_id = (&self.chain).into();
-        let untrusted = UntrustedBlockState {
+        let untrusted = || UntrustedBlockState {
             signed_header: &block.signed_header,
             validators: block.validators.set(),
             next_validators: Some(block.next_validators.set()),
@@ -275,8 +315,10 @@ impl Trust {
             clock_drift: options.clock_drift,
         };
         let verified = Verified::new(self.chain.clone(), &block.signed_header)?;
-        judge(ProdVerifier::default().verify_update_header(untrusted, trusted, &options, now), options.trusting_period)?;
-        every_vote(&block.signed_header, &block.validators)?;
+        // The sets first: whose votes they are is known only then.
+        judge(ProdVerifier::default().verify_validator_sets(&untrusted()), options.trusting_period)?;
+        let verifier = Votes::check(&block.signed_header, &block.validators, crypto)?.published();
+        judge(verifier.verify_update_header(untrusted(), trusted, &options, now), options.trusting_period)?;
         Ok(verified)
     }
 

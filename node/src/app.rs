@@ -1,6 +1,6 @@
 //! The application: the ledger over the store, as an engine drives it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,23 @@ use bytes::Bytes;
 use consensus::host::{Decided, HostError, Proposed};
 use consensus::{Application, ChainState, Host, Pace};
 use genesis::Genesis;
-use genesis::genesis::APP_VERSION;
-use ledger::block::{self, Block};
+use ledger::block::{self, Block, Misbehavior, Offence};
+use ledger::governance::upgrade::FIRST_VERSION;
 use ledger::{Changes, Note, Outcome, Refusal, State, TxHash, Verified};
+use tendermint::abci::types::{BlockSignatureInfo, CommitInfo, Misbehavior as AbciMisbehavior, MisbehaviorKind};
 use tendermint::abci::{Code, request, response};
-use tendermint::block::{Commit, Height};
-use tendermint::{AppHash, Time};
+use tendermint::block::{BlockIdFlag, Commit, Height};
+use tendermint::consensus as consensus_params;
+use tendermint::consensus::params::VersionParams;
+use tendermint::evidence::Evidence;
+use tendermint::{AppHash, Time, validator};
 use tokio::sync::{Notify, broadcast};
-use types::{ChainId, Hash, Millis};
+use types::{Address, ChainId, Hash, Millis, PublicKey};
 
-use crate::mempool::{Mempool, NotTaken};
+use crate::evidence::{self, Pool};
+use crate::mempool::{Mempool, NotTaken, Taken};
 use crate::store::Store;
-use crate::{query, tree};
+use crate::{query, tree, upgrade};
 
 /// At most this many executed proposals are remembered until one of them is decided.
 const EXECUTED: usize = 8;
@@ -38,14 +43,26 @@ pub struct App {
     genesis: Arc<Genesis>,
     state: RwLock<ChainState>,
     mempool: Mutex<Mempool>,
+    evidence: Mutex<Pool>,
     executed: Mutex<VecDeque<(tendermint::Hash, Arc<Outcome>)>>,
     finalized: Mutex<Option<Finalized>>,
     pace: RwLock<Pace>,
     committed_at: Mutex<Instant>,
     heard: Mutex<Option<u64>>,
     bell: Arc<Notify>,
+    accusations: Arc<Notify>,
     blocks: broadcast::Sender<Committed>,
     arrivals: broadcast::Sender<Bytes>,
+}
+
+/// A block, as far as its execution depends on it.
+struct Content<'a> {
+    height: Height,
+    time: Time,
+    /// Who signed the block before it.
+    commit: Option<&'a CommitInfo>,
+    misbehavior: &'a [AbciMisbehavior],
+    transactions: &'a [Bytes],
 }
 
 /// What a decided block made of the state, until it is durable.
@@ -68,18 +85,21 @@ impl App {
             None => begin(&store, &genesis)?,
         };
         let pace = pace(&block::params(&State::new(&store)));
+        let evidence = Pool::open(&store, &state);
         Ok(Self {
             chain,
             store,
             genesis,
             state: RwLock::new(state),
             mempool: Mutex::default(),
+            evidence: Mutex::new(evidence),
             executed: Mutex::default(),
             finalized: Mutex::default(),
             pace: RwLock::new(pace),
             committed_at: Mutex::new(Instant::now()),
             heard: Mutex::default(),
             bell: Arc::new(Notify::new()),
+            accusations: Arc::new(Notify::new()),
             blocks: broadcast::channel(256).0,
             arrivals: broadcast::channel(4096).0,
         })
@@ -101,16 +121,30 @@ impl App {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many transactions wait.
+    /// How many transactions wait that can be in the next block.
     #[must_use]
     pub fn waiting(&self) -> usize {
         lock(&self.mempool).len()
     }
 
-    /// Some of the waiting transactions, oldest first.
+    /// Whether a transaction waits, ready or held.
     #[must_use]
-    pub fn oldest_waiting(&self, max_bytes: usize) -> Vec<Bytes> {
-        lock(&self.mempool).best(max_bytes)
+    pub fn is_waiting(&self, hash: &TxHash) -> bool {
+        lock(&self.mempool).verified(hash).is_some()
+    }
+
+    /// Whether a transaction waits behind a gap.
+    #[must_use]
+    pub fn is_held(&self, hash: &TxHash) -> bool {
+        lock(&self.mempool).is_held(hash)
+    }
+
+    /// At most `count` of these transactions, oldest first: `wanted`, and able to be in the next block.
+    #[must_use]
+    pub fn oldest_waiting(&self, count: usize, mut wanted: impl FnMut(&TxHash) -> bool) -> Vec<(TxHash, Bytes)> {
+        let mempool = lock(&self.mempool);
+        let oldest = mempool.oldest().filter(|(hash, _)| wanted(hash));
+        oldest.take(count).map(|(hash, bytes)| (*hash, bytes.clone())).collect()
     }
 
     /// How long ago this process committed a block, or started.
@@ -125,7 +159,7 @@ impl App {
         self.blocks.subscribe()
     }
 
-    /// Transactions as they enter the mempool.
+    /// Transactions as they become able to be in the next block.
     #[must_use]
     pub fn arrivals(&self) -> broadcast::Receiver<Bytes> {
         self.arrivals.subscribe()
@@ -144,22 +178,51 @@ impl App {
         *lock(&self.heard)
     }
 
-    /// Takes a transaction into the mempool. Blocks for the time of a signature check.
+    /// Takes a transaction into the mempool, where it is ready, or held behind a gap. Blocks for the time of
+    /// a signature check.
     ///
     /// # Errors
     /// [`NotTaken`].
-    pub fn submit(&self, bytes: Bytes) -> Result<TxHash, NotTaken> {
-        if lock(&self.mempool).verified(&Hash::sha256(&[&bytes])).is_some() {
+    pub fn submit(&self, bytes: Bytes) -> Result<Taken, NotTaken> {
+        if self.is_waiting(&Hash::sha256(&[&bytes])) {
             return Err(NotTaken::Waiting);
         }
         let verified = block::verify(&bytes)?;
         let (height, time) = self.next();
-        let next = Block { chain: &self.chain, height, time };
-        let hash = lock(&self.mempool).take(&self.store, next, bytes.clone(), verified)?;
-        self.bell.notify_one();
-        // Nobody may be listening.
-        let _ = self.arrivals.send(bytes);
-        Ok(hash)
+        let next = Block::new(&self.chain, height, time);
+        let taken = lock(&self.mempool).take(&self.store, next, bytes, verified)?;
+        self.arrived(&taken.ready);
+        Ok(taken)
+    }
+
+    /// Says that there is work.
+    fn arrived(&self, ready: &[Bytes]) {
+        for bytes in ready {
+            self.bell.notify_one();
+            // Nobody may be listening.
+            let _ = self.arrivals.send(bytes.clone());
+        }
+    }
+
+    /// Takes evidence into the pool. Blocks for the time of some signature checks.
+    ///
+    /// # Errors
+    /// [`evidence::NotTaken`].
+    pub fn take_evidence(&self, evidence: Evidence) -> Result<evidence::Taken, evidence::NotTaken> {
+        let mut pool = lock(&self.evidence);
+        let taken = pool.take(&self.store, &self.chain(), evidence)?;
+        drop(pool);
+        if taken == evidence::Taken::New {
+            self.bell.notify_one();
+            self.accusations.notify_one();
+        }
+        Ok(taken)
+    }
+
+    /// Rung when evidence enters the pool.
+    #[must_use]
+    pub fn accusations(&self) -> Arc<Notify> {
+        Arc::clone(&self.accusations)
     }
 
     /// The height and, for want of it, the last time, at which waiting transactions are judged.
@@ -189,9 +252,17 @@ impl App {
         })
     }
 
-    fn execute(&self, height: Height, time: Time, transactions: &[Bytes]) -> Result<Outcome, (usize, Refusal)> {
-        let block = Block { chain: &self.chain, height: height.into(), time: millis(time) };
+    fn execute(&self, proposed: &Content<'_>) -> Result<Outcome, (usize, Refusal)> {
+        let Content { height, time, commit, misbehavior, transactions } = proposed;
+        let absent: Vec<Address> = commit.map(absent).unwrap_or_default();
+        let misbehavior: Vec<Misbehavior> = misbehavior.iter().map(offence).collect();
+        let block = Block { chain: &self.chain, height: (*height).into(), time: millis(*time), misbehavior: &misbehavior, absent: &absent };
         block::execute(&self.store, block, self.verify_all(transactions))
+    }
+
+    /// The engine's parameters from an upgrade on.
+    fn params_of(&self, app: u64) -> consensus_params::Params {
+        consensus_params::Params { version: Some(VersionParams { app }), ..self.chain().params }
     }
 
     fn remember(&self, hash: tendermint::Hash, outcome: Outcome) -> Arc<Outcome> {
@@ -209,11 +280,14 @@ impl App {
     }
 
     /// After a block: the mempool forgets what it included, subscribers hear of it.
-    fn announce(&self, decided: Decided) {
-        let included: BTreeSet<Hash> = decided.block.data.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
+    fn announce(&self, decided: Decided, changed: &Changes) {
         let (height, time) = self.next();
-        let next = Block { chain: &self.chain, height, time };
-        lock(&self.mempool).after_block(&self.store, next, &included);
+        let next = Block::new(&self.chain, height, time);
+        let ready = lock(&self.mempool).after_block(&self.store, next, changed);
+        self.arrived(&ready);
+        if lock(&self.evidence).after_block(&self.store, &self.chain()) {
+            self.accusations.notify_one();
+        }
         lock(&self.executed).clear();
         *lock(&self.committed_at) = Instant::now();
         let _ = self.blocks.send(Arc::new(decided));
@@ -226,7 +300,7 @@ impl Application for App {
         response::Info {
             data: "zynk".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            app_version: APP_VERSION,
+            app_version: upgrade::highest(),
             last_block_height: state.tip(),
             last_block_app_hash: state.app_hash,
         }
@@ -253,7 +327,7 @@ impl Application for App {
     fn prepare_proposal(&self, request: request::PrepareProposal) -> response::PrepareProposal {
         let mut state = State::new(&self.store);
         let params = block::params(&state);
-        let next = Block { chain: &self.chain, height: request.height.into(), time: millis(request.time) };
+        let next = Block::new(&self.chain, request.height.into(), millis(request.time));
         let mut room = usize::try_from(request.max_tx_bytes).unwrap_or(0);
         let verified = self.verify_all(&request.txs);
         let mut chosen = Vec::new();
@@ -273,7 +347,14 @@ impl Application for App {
         if self.remembered(request.hash).is_some() {
             return response::ProcessProposal::Accept;
         }
-        match self.execute(request.height, request.time, &request.txs) {
+        let content = Content {
+            height: request.height,
+            time: request.time,
+            commit: request.proposed_last_commit.as_ref(),
+            misbehavior: &request.misbehavior,
+            transactions: &request.txs,
+        };
+        match self.execute(&content) {
             Ok(outcome) => {
                 self.remember(request.hash, outcome);
                 response::ProcessProposal::Accept
@@ -287,7 +368,13 @@ impl Application for App {
 
     fn finalize_block(&self, request: request::FinalizeBlock) -> response::FinalizeBlock {
         let outcome = self.remembered(request.hash).unwrap_or_else(|| {
-            let executed = self.execute(request.height, request.time, &request.txs);
+            let executed = self.execute(&Content {
+                height: request.height,
+                time: request.time,
+                commit: Some(&request.decided_last_commit),
+                misbehavior: &request.misbehavior,
+                transactions: &request.txs,
+            });
             // Two thirds of the validators accepted this block: if this node cannot execute it, it
             // must not go on as if nothing had happened.
             let outcome = executed.unwrap_or_else(|(place, refusal)| {
@@ -300,10 +387,10 @@ impl Application for App {
             .then(|| tree::update(&self.store, self.store.tree_version() + 1, &outcome.changes).expect("the stored state tree is whole"));
         let app_hash = update.as_ref().map_or(state_hash, |update| app_hash(update.root));
         let answer = response::FinalizeBlock {
-            events: Vec::new(),
+            events: outcome.events.clone(),
             tx_results: outcome.results.clone(),
-            validator_updates: Vec::new(),
-            consensus_param_updates: None,
+            validator_updates: outcome.validator_updates.iter().map(update_of).collect(),
+            consensus_param_updates: outcome.app_version.map(|app| self.params_of(app)),
             app_hash,
         };
         *lock(&self.finalized) = Some(Finalized { height: request.height, outcome, update });
@@ -321,6 +408,12 @@ impl Application for App {
 }
 
 impl Host for App {
+    type History = Store;
+
+    fn history(&self) -> &Store {
+        &self.store
+    }
+
     fn chain_state(&self) -> ChainState {
         self.chain()
     }
@@ -354,16 +447,27 @@ impl Host for App {
         consensus::fault::point("store.commit.after");
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = decided.state.clone();
         *self.pace.write().unwrap_or_else(PoisonError::into_inner) = pace(&block::params(&State::new(&self.store)));
-        self.announce(decided);
+        self.announce(decided, changes);
         Ok(())
     }
 
     fn pending(&self, max_bytes: usize) -> Vec<Bytes> {
-        self.oldest_waiting(max_bytes)
+        lock(&self.mempool).best(max_bytes)
+    }
+
+    fn pending_evidence(&self, max_bytes: usize) -> Vec<Evidence> {
+        lock(&self.evidence).best(max_bytes)
+    }
+
+    fn accuse(&self, evidence: Evidence) {
+        match self.take_evidence(evidence) {
+            Ok(taken) => tracing::info!(?taken, "the consensus engine found evidence"),
+            Err(error) => tracing::error!(%error, "what the consensus engine found is no evidence"),
+        }
     }
 
     fn is_idle(&self) -> bool {
-        lock(&self.mempool).is_empty()
+        lock(&self.mempool).is_empty() && lock(&self.evidence).is_empty()
     }
 
     fn pace(&self) -> Pace {
@@ -380,7 +484,7 @@ impl Host for App {
 }
 
 fn begin(store: &Store, genesis: &Genesis) -> anyhow::Result<ChainState> {
-    let changes = genesis.app_state().build()?;
+    let changes = genesis.first_state();
     let update = tree::update(store, 0, &changes)?;
     let document = genesis.as_tendermint();
     let validators = consensus::ValidatorSet::genesis(document.validators.iter().map(|validator| (validator.pub_key, validator.power())))?;
@@ -393,12 +497,35 @@ fn begin(store: &Store, genesis: &Genesis) -> anyhow::Result<ChainState> {
         next_validators: validators.next([])?,
         validators,
         params: document.consensus_params.clone(),
-        app_version: APP_VERSION,
+        app_version: document.consensus_params.version.as_ref().map_or(FIRST_VERSION, |version| version.app),
         app_hash: app_hash(update.root),
         last_results_hash: consensus::chain::results_hash(&[]),
     };
     store.begin(genesis.hash(), &state, &changes, &update)?;
     Ok(state)
+}
+
+/// The validators whose signature a commit lacks.
+fn absent(commit: &CommitInfo) -> Vec<Address> {
+    let absent = commit.votes.iter().filter(|vote| vote.sig_info == BlockSignatureInfo::Flag(BlockIdFlag::Absent));
+    absent.map(|vote| Address(vote.validator.address)).collect()
+}
+
+fn offence(misbehavior: &AbciMisbehavior) -> Misbehavior {
+    let kind = match misbehavior.kind {
+        MisbehaviorKind::LightClientAttack => Offence::LightClientAttack,
+        // The engine names no other.
+        MisbehaviorKind::DuplicateVote | MisbehaviorKind::Unknown => Offence::DuplicateVote,
+    };
+    let validator = Address(misbehavior.validator.address);
+    Misbehavior { kind, validator, height: misbehavior.height.into(), time: millis(misbehavior.time) }
+}
+
+fn update_of((key, power): &(PublicKey, u64)) -> validator::Update {
+    validator::Update {
+        pub_key: tendermint::PublicKey::from_raw_ed25519(&key.0).expect("the state has usable keys only"),
+        power: (*power).try_into().expect("all power is below 2^60"),
+    }
 }
 
 fn pace(params: &ledger::Params) -> Pace {

@@ -1,13 +1,14 @@
-//! Transactions on their way from node to node, over a libp2p swarm of their own.
+//! Transactions and evidence on their way from node to node, over a libp2p swarm of their own.
 //!
 //! A transaction is forwarded only by nodes that took it into their own mempool, so what is
 //! malformed, badly signed or unpaid stops at the first honest node. Nodes also tell their height,
 //! so that one which must catch up before it may sign knows how far. The format's page is
 //! `docs/spec/gossip.md`.
 
+mod evidence;
 mod judging;
+mod offers;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,9 @@ use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, tcp, yamux};
 use tokio::sync::broadcast;
 use types::{ChainId, Hash, SigningKey};
 
-use self::judging::{Checked, Judge, Received};
+use self::evidence::Accusations;
+use self::judging::{Checked, Judge, Judged, Received};
+use self::offers::{First, Offers};
 use crate::app::App;
 use crate::config::Network;
 
@@ -28,14 +31,14 @@ use crate::config::Network;
 const MAX_MESSAGE: usize = ledger::transaction::MAX_BYTES + 64;
 /// At most this many connections that others opened.
 const MAX_INBOUND: u32 = 128;
-/// At most this many transactions are offered again at once.
-const OFFERED_AGAIN: usize = 256;
+/// At most this many transactions are offered again in one second.
+const OFFERED_AGAIN: usize = 64;
+/// At most this many bytes of them.
+const OFFERED_AGAIN_BYTES: usize = 64 * 1024;
 /// How often peers are dialled, heights told, and waiting transactions offered again.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a transaction rests before it is offered again, in seconds.
+/// A transaction is offered at most once in so many seconds, by all nodes together.
 const WINDOW_S: u64 = 5;
-/// At most this many transactions are known to have passed in one window.
-const PASSED: usize = 16_384;
 /// At most this many received transactions wait to be judged, 32 MiB of them. What comes while so many
 /// wait is dropped: its holders offer it again.
 const UNJUDGED: usize = 4096;
@@ -56,42 +59,16 @@ pub struct Gossip {
     peers: Vec<Multiaddr>,
     transactions: IdentTopic,
     heights: IdentTopic,
-    passed: Passed,
+    offers: Offers,
     judge: Judge,
-    verdicts: tokio::sync::mpsc::Receiver<Checked>,
+    verdicts: tokio::sync::mpsc::Receiver<Judged>,
+    accusations: Accusations,
     dropped: u64,
 }
 
 impl std::fmt::Debug for Gossip {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gossip").field("peers", &self.peers).finish_non_exhaustive()
-    }
-}
-
-/// The transactions that came in or went out in this window and in the one before: their copies are
-/// in every neighbour's hands, and gossipsub would complain of one more.
-#[derive(Debug, Default)]
-struct Passed {
-    window: u64,
-    now: HashSet<Hash>,
-    before: HashSet<Hash>,
-}
-
-impl Passed {
-    /// Goes on to this window; whether it is a new one.
-    fn turn(&mut self, window: u64) -> bool {
-        if window == self.window {
-            return false;
-        }
-        self.window = window;
-        self.before = std::mem::take(&mut self.now);
-        true
-    }
-
-    fn note(&mut self, transaction: Hash) {
-        if self.now.len() < PASSED {
-            self.now.insert(transaction);
-        }
     }
 }
 
@@ -113,22 +90,33 @@ impl Gossip {
         let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
         swarm.behaviour_mut().gossip.subscribe(&transactions)?;
         swarm.behaviour_mut().gossip.subscribe(&heights)?;
+        let accusations = Accusations::start(Arc::clone(&app), &chain);
+        swarm.behaviour_mut().gossip.subscribe(accusations.topic())?;
         let (judge, verdicts) = Judge::start(Arc::clone(&app), UNJUDGED, UNREPORTED);
-        let (peers, passed) = (network.peers.clone(), Passed::default());
-        Ok(Self { swarm, app, peers, transactions, heights, passed, judge, verdicts, dropped: 0 })
+        let (peers, offers) = (network.peers.clone(), Offers::default());
+        Ok(Self { swarm, app, peers, transactions, heights, offers, judge, verdicts, accusations, dropped: 0 })
     }
 
     /// Runs until the task is dropped.
     pub async fn run(mut self) {
         let mut arrivals = self.app.arrivals();
+        let accusations = self.app.accusations();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle(event),
-                Some(checked) = self.verdicts.recv() => self.report(checked),
+                Some(judged) = self.verdicts.recv() => self.conclude(judged),
+                Some(checked) = self.accusations.judged() => self.report(checked),
+                () = accusations.notified() => self.accuse(),
                 arrival = arrivals.recv() => match arrival {
-                    Ok(bytes) => self.offer_first(&bytes),
+                    Ok(bytes) => {
+                        // Whether it was held before stands in a verdict that may not be read yet.
+                        while let Ok(judged) = self.verdicts.try_recv() {
+                            self.conclude(judged);
+                        }
+                        self.offer_first(&bytes);
+                    }
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "offered later with the rest"),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
@@ -149,6 +137,11 @@ impl Gossip {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message })) => {
                 self.receive(propagation_source, message_id, message);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { topic, .. }))
+                if topic == self.transactions.hash() =>
+            {
+                self.offers.somebody_came();
+            }
             _ => {}
         }
     }
@@ -162,13 +155,21 @@ impl Gossip {
             let acceptance = if height.is_some() { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
             return self.report(Checked { id, from, acceptance });
         }
+        if message.topic == self.accusations.topic().hash() {
+            if let Err(verdict) = self.accusations.take(id, from, &message.data, window()) {
+                self.report(verdict);
+            }
+            return;
+        }
         let Some((stamp, bytes)) = message.data.split_first_chunk().map(|(stamp, bytes)| (u64::from_be_bytes(*stamp), bytes)) else {
             return self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
         };
         let (hash, bytes) = (Hash::sha256(&[bytes]), Bytes::copy_from_slice(bytes));
         let offered_again = stamp.abs_diff(window()) <= 1;
         match self.judge.take(Received { id, from, bytes, offered_again }) {
-            Ok(()) => self.passed.note(hash),
+            // Under another stamp it is no offer that all hear: it must not keep this node from making its own.
+            Ok(()) if stamp == 0 || offered_again => self.offers.passes(hash, window()),
+            Ok(()) => {}
             Err(ignored) => {
                 self.dropped += 1;
                 self.report(ignored);
@@ -176,17 +177,26 @@ impl Gossip {
         }
     }
 
+    fn conclude(&mut self, Judged { checked, held }: Judged) {
+        if let Some(transaction) = held {
+            self.offers.is_held(transaction);
+        }
+        self.report(checked);
+    }
+
     fn report(&mut self, checked: Checked) {
         let Checked { id, from, acceptance } = checked;
         let _ = self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
     }
 
-    /// Offers a transaction that entered the mempool, unless it came from a peer: it then spreads
-    /// because it was accepted.
+    /// Offers a transaction that became ready, unless it came from a peer: it then spreads because it was
+    /// accepted.
     fn offer_first(&mut self, bytes: &[u8]) {
         let hash = Hash::sha256(&[bytes]);
-        if !self.passed.now.contains(&hash) && !self.passed.before.contains(&hash) {
-            self.offer(hash, bytes, 0);
+        match self.offers.first(&hash) {
+            First::New => self.offer(hash, bytes, 0),
+            First::Again => self.offer(hash, bytes, window()),
+            First::Never => {}
         }
     }
 
@@ -196,9 +206,33 @@ impl Gossip {
         let mut data = stamp.to_be_bytes().to_vec();
         data.extend_from_slice(bytes);
         match self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data) {
-            Ok(_) => self.passed.note(hash),
+            Ok(_) => self.offers.passes(hash, window()),
             Err(error) => tracing::trace!(%error, "not offered yet"),
         }
+    }
+
+    /// Offers again what has rested, each in another second of the window than most other nodes: they hear
+    /// this one's offer, and then need not make theirs.
+    fn offer_again(&mut self) {
+        let (now, me) = (since_1970().as_secs(), self.swarm.local_peer_id().to_bytes());
+        let (window, second) = (now / WINDOW_S, now % WINDOW_S);
+        self.offers.forget(window, |transaction| self.app.is_waiting(transaction));
+        let my_turn = |transaction: &Hash| {
+            let [draw, ..] = Hash::sha256(&[&transaction.0, &me]).0;
+            u64::from(draw) % WINDOW_S <= second
+        };
+        let due = |transaction: &Hash| self.offers.is_due(transaction, window) && my_turn(transaction);
+        let mut room = OFFERED_AGAIN_BYTES;
+        for (transaction, bytes) in self.app.oldest_waiting(OFFERED_AGAIN, due) {
+            let Some(left) = room.checked_sub(bytes.len()) else { break };
+            room = left;
+            self.offer(transaction, &bytes, window);
+        }
+    }
+
+    /// Offers the evidence that waits.
+    fn accuse(&mut self) {
+        self.accusations.offer(&mut self.swarm.behaviour_mut().gossip, window());
     }
 
     fn tick(&mut self) {
@@ -218,12 +252,8 @@ impl Gossip {
         }
         let tip = self.app.chain().tip().value();
         let _ = self.swarm.behaviour_mut().gossip.publish(self.heights.clone(), write_height(tip, since_1970()));
-        let stamp = window();
-        if self.passed.turn(stamp) {
-            for bytes in self.app.oldest_waiting(OFFERED_AGAIN * 1024).into_iter().take(OFFERED_AGAIN) {
-                self.offer(Hash::sha256(&[&bytes]), &bytes, stamp);
-            }
-        }
+        self.accuse();
+        self.offer_again();
     }
 }
 
@@ -268,6 +298,7 @@ fn behaviour(chain: &ChainId, keypair: &libp2p::identity::Keypair, max_message: 
         .validate_messages()
         .flood_publish(true)
         .max_transmit_size(max_message)
+        .max_transmit_size_for_topic(evidence::MAX_MESSAGE, topic(chain, evidence::TOPIC).hash())
         .message_id_fn(move |message| name(message, &heights))
         .build()?;
     let gossip = gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config).map_err(anyhow::Error::msg)?;

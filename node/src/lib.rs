@@ -1,7 +1,8 @@
 //! The node's shell: what stands between the ledger's rules and the world.
 //!
 //! [`store`] keeps blocks and state in RocksDB, one synced write a block. [`tree`] authenticates
-//! the state. [`mempool`] holds what waits. [`app`] joins them to the ledger and is what an engine
+//! the state. [`mempool`] holds what waits, and [`evidence`] what
+//! waits to be held against validators. [`app`] joins them to the ledger and is what an engine
 //! drives. [`gossip`] spreads transactions over a libp2p swarm of its own. [`rpc`] answers in
 //! CometBFT's format. No rule about what a transaction means is here: those are the ledger's.
 //!
@@ -9,6 +10,7 @@
 
 pub mod app;
 pub mod config;
+pub mod evidence;
 pub mod gossip;
 pub mod mempool;
 pub mod query;
@@ -18,6 +20,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod upgrade;
 
 pub use app::App;
 pub use config::Config;

@@ -17,6 +17,7 @@ use crate::config::{Config, Home};
 use crate::gossip::Gossip;
 use crate::rpc;
 use crate::store::Store;
+use crate::upgrade::{self, Outdated};
 
 /// A restored validator waits until the chain is this many heights past the highest that it heard
 /// of: it may have signed at the two heights above a tip.
@@ -40,13 +41,15 @@ pub struct Options {
 }
 
 /// How a node's run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// It was told to stop.
     Stopped,
     /// It has followed until it may sign again, and is to be started anew as a validator: an engine
     /// that began as a follower stays one.
     Again,
+    /// The chain has come to an upgrade, and goes on with another program.
+    Outdated(Outdated),
 }
 
 /// Runs the node whose home is `folder` until `stop` turns true.
@@ -66,6 +69,9 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
     // network must never wait for it.
     let (database, of) = (home.database(), Arc::clone(&genesis));
     let app = tokio::task::spawn_blocking(move || App::open(Store::open(&database, of.hash())?, of)).await??;
+    if let Some(outdated) = upgrade::outdated(&app) {
+        return Ok(Ended::Outdated(outdated));
+    }
     let app = Arc::new(app);
     tracing::info!(chain = %genesis.chain(), height = tip(&app), moniker = config.moniker, "starting");
 
@@ -86,6 +92,10 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
         served = serving => {
             served.map_err(anyhow::Error::from).and_then(|served| served.context("the RPC server ended")).map(|()| Ended::Stopped)
         }
+    };
+    let result = match upgrade::outdated(&app) {
+        Some(outdated) if result.is_err() => Ok(Ended::Outdated(outdated)),
+        _ => result,
     };
     gossiping.abort();
     watching.abort();

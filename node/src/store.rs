@@ -5,12 +5,15 @@
 use std::path::Path;
 
 use consensus::ChainState;
+use consensus::evidence::{self, History, Mark};
 use consensus::host::{Decided, HostError, Proposed};
 use consensus::validators::ValidatorSet;
 use ledger::{Changes, Note, View};
 use prost::Message as _;
 use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode, Options, WriteBatch, WriteOptions};
-use tendermint::block::{Block, Commit, Height};
+use tendermint::block::signed_header::SignedHeader;
+use tendermint::block::{Block, Commit, Header, Height};
+use tendermint::evidence::Evidence;
 use tendermint_proto::v0_38 as pb;
 use types::{Blob, Decode as _, Encode as _, Hash};
 
@@ -52,10 +55,12 @@ pub enum Column {
     Proposals,
     /// The heights of headers that name other next validators than their own.
     Handoffs,
+    /// Evidence that waits, and the heights of what stands in blocks, both by its mark.
+    Evidence,
 }
 
 impl Column {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Meta,
         Self::State,
         Self::Nodes,
@@ -71,6 +76,7 @@ impl Column {
         Self::Anchors,
         Self::Proposals,
         Self::Handoffs,
+        Self::Evidence,
     ];
 
     const fn name(self) -> &'static str {
@@ -90,6 +96,7 @@ impl Column {
             Self::Anchors => "anchors",
             Self::Proposals => "proposals",
             Self::Handoffs => "handoffs",
+            Self::Evidence => "evidence",
         }
     }
 }
@@ -274,6 +281,31 @@ impl Store {
         here.filter_map(|(_, value)| decode_proposed(height, &value)).collect()
     }
 
+    /// The evidence that waits.
+    #[must_use]
+    pub fn pending_evidence(&self) -> Vec<Evidence> {
+        let from = IteratorMode::From(&[PENDING], rocksdb::Direction::Forward);
+        let here = self.iterate(Column::Evidence, from).take_while(|(key, _)| key.starts_with(&[PENDING]));
+        here.filter_map(|(_, value)| evidence::bytes::decode(&value, usize::MAX).ok()).collect()
+    }
+
+    /// Keeps evidence until it stands in a block. Not synced: whoever told it tells it to others too.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_evidence(&self, evidence: &Evidence) -> Result<(), HostError> {
+        let (key, value) = (pending_key(&evidence::mark(evidence)), evidence::bytes::encode(evidence));
+        self.db.put_cf(self.handle(Column::Evidence), key, value).map_err(|error| HostError(error.to_string()))
+    }
+
+    /// Drops evidence that waits.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn drop_evidence(&self, mark: &Mark) -> Result<(), HostError> {
+        self.db.delete_cf(self.handle(Column::Evidence), pending_key(mark)).map_err(|error| HostError(error.to_string()))
+    }
+
     /// Keeps a proposal. Not synced: it has to survive the process, not the machine, since the
     /// signing guard refuses a second, different proposal in any case.
     ///
@@ -308,7 +340,7 @@ impl Store {
     pub fn commit(&self, decided: &Decided, changes: &Changes, notes: &[Note], update: Option<&tree::Update>) -> anyhow::Result<()> {
         let height = decided.block.header.height;
         let mut batch = self.batch();
-        let mut bytes = pb::types::Block::from(decided.block.clone()).encode_length_delimited_to_vec();
+        let mut bytes = evidence::bytes::block_to_proto(&decided.block).encode_length_delimited_to_vec();
         bytes.extend(pb::types::Commit::from(decided.seen_commit.clone()).encode_to_vec());
         batch.put(Column::Blocks, &at(height), &bytes);
         batch.put(Column::Outcomes, &at(height), &pb::abci::ResponseFinalizeBlock::from(decided.outcome.clone()).encode_to_vec());
@@ -321,6 +353,10 @@ impl Store {
             let mut value = at(height).to_vec();
             value.extend(place.to_be_bytes());
             batch.put(Column::Transactions, &Hash::sha256(&[transaction]).0, &value);
+        }
+        for mark in decided.block.evidence.iter().map(evidence::mark) {
+            batch.put(Column::Evidence, &committed_key(&mark), &at(height));
+            batch.delete(Column::Evidence, &pending_key(&mark));
         }
         for note in notes {
             batch.put_note(note);
@@ -342,6 +378,25 @@ impl Store {
 
     fn handle(&self, column: Column) -> &rocksdb::ColumnFamily {
         self.db.cf_handle(column.name()).expect("every column is opened")
+    }
+}
+
+impl History for Store {
+    fn header(&self, height: Height) -> Option<Header> {
+        self.block(height).map(|(block, _)| block.header)
+    }
+
+    fn signed_header(&self, height: Height) -> Option<SignedHeader> {
+        let commit = self.block(height.increment())?.0.last_commit?;
+        SignedHeader::new(self.header(height)?, commit).ok()
+    }
+
+    fn validators(&self, height: Height) -> Option<ValidatorSet> {
+        self.validators(height)
+    }
+
+    fn is_committed(&self, mark: &Mark) -> bool {
+        self.get(Column::Evidence, &committed_key(mark)).is_some()
     }
 }
 
@@ -428,6 +483,18 @@ fn broken(error: &rocksdb::Error) -> ! {
 
 fn at(height: Height) -> [u8; 8] {
     height.value().to_be_bytes()
+}
+
+/// What the keys of evidence that waits, and of evidence in blocks, begin with.
+const PENDING: u8 = b'p';
+const COMMITTED: u8 = b'c';
+
+fn pending_key(mark: &Mark) -> Vec<u8> {
+    [&[PENDING], mark.to_bytes().as_slice()].concat()
+}
+
+fn committed_key(mark: &Mark) -> Vec<u8> {
+    [&[COMMITTED], mark.to_bytes().as_slice()].concat()
 }
 
 fn number(bytes: &[u8]) -> u64 {

@@ -17,8 +17,9 @@ use rpc::submit::Terms;
 use tempfile::TempDir;
 use tendermint::abci::request;
 use tendermint::abci::response::ProcessProposal;
-use tendermint::block::{Height, Round};
-use tendermint::vote::Type;
+use tendermint::block::{Height, Id, Round};
+use tendermint::evidence::{Evidence, List};
+use tendermint::vote::{Type, ValidatorIndex, Vote};
 use tendermint::{Signature, Time, account};
 use types::{Amount, Encode as _, SigningKey, Text};
 
@@ -75,6 +76,11 @@ impl Bench {
         self.folder.path()
     }
 
+    /// Ends the application, and hands over the folder of its database.
+    pub(crate) fn close(self) -> TempDir {
+        self.folder
+    }
+
     /// Makes this many blocks of what waits.
     pub(crate) fn make(&self, blocks: usize) {
         for _ in 0..blocks {
@@ -84,29 +90,36 @@ impl Bench {
 
     /// Makes one block of what waits. The last validator does not sign it.
     pub(crate) fn make_block(&self) -> Height {
+        self.make_block_at(Time::now())
+    }
+
+    /// As [`Bench::make_block`], at a time.
+    pub(crate) fn make_block_at(&self, now: Time) -> Height {
         let (app, state) = (&self.app, self.app.chain_state());
         let height = state.next_height();
         let last_commit = state.last_block.and_then(|(last, _)| app.store().block(last)).map(|(_, seen)| seen);
         let proposer = state.validators.proposer(0).address();
+        let evidence = List::new(app.pending_evidence(1 << 20));
+        let misbehavior = consensus::evidence::misbehavior(&evidence);
         let prepared = app.prepare_proposal(request::PrepareProposal {
             max_tx_bytes: 1 << 20,
             txs: app.pending(1 << 20),
             local_last_commit: None,
-            misbehavior: Vec::new(),
+            misbehavior: misbehavior.clone(),
             height,
-            time: Time::now(),
+            time: now,
             next_validators_hash: state.next_validators.hash(),
             proposer_address: proposer,
         });
         let transactions: Vec<Vec<u8>> = prepared.txs.iter().map(|bytes| bytes.to_vec()).collect();
-        let block = state.build(proposer, Time::now(), transactions, last_commit.clone());
-        state.check(&block).expect("a block that follows");
+        let block = state.build_with(evidence, proposer, now, transactions, last_commit.clone());
+        state.check(&block, app.store()).expect("a block that follows");
         let (hash, id) = (block.header.hash(), consensus::commit::block_id(block.header.hash()));
         let info = state.commit_info(last_commit.as_ref());
         let accepted = app.process_proposal(request::ProcessProposal {
             txs: prepared.txs.clone(),
             proposed_last_commit: Some(info.clone()),
-            misbehavior: Vec::new(),
+            misbehavior: misbehavior.clone(),
             hash,
             height,
             time: block.header.time,
@@ -117,7 +130,7 @@ impl Bench {
         let outcome = app.finalize_block(request::FinalizeBlock {
             txs: prepared.txs,
             decided_last_commit: info,
-            misbehavior: Vec::new(),
+            misbehavior,
             hash,
             height,
             time: block.header.time,
@@ -130,6 +143,31 @@ impl Bench {
         let after = state.after(&block, &outcome).expect("no change of validators");
         app.commit_block(Decided { block, id, seen_commit, outcome, state: after }).expect("a durable block");
         height
+    }
+
+    /// Evidence that `seed` precommitted two blocks at `height`, which has a block.
+    pub(crate) fn two_votes(&self, seed: u8, height: Height) -> Evidence {
+        let (chain, set) = (self.app.chain_state().chain_id, self.app.store().validators(height).expect("a set"));
+        let place = set.as_slice().iter().position(|validator| validator.key == public(seed)).expect("a validator");
+        let vote = |block: u8| {
+            let id: Id = consensus::commit::block_id(tendermint::Hash::Sha256([block; 32]));
+            let bytes = consensus::commit::vote_bytes(&chain, Type::Precommit, height, Round::default(), Some(id));
+            let (validator_address, signature) = sign(seed, &bytes);
+            Vote {
+                vote_type: Type::Precommit,
+                height,
+                round: Round::default(),
+                block_id: Some(id),
+                timestamp: Some(consensus::commit::vote_time()),
+                validator_address,
+                validator_index: ValidatorIndex::try_from(u32::try_from(place).expect("few")).expect("an index"),
+                signature: Some(signature),
+                extension: Vec::new(),
+                extension_signature: None,
+            }
+        };
+        let time = self.app.store().block(height).expect("a block").0.header.time;
+        consensus::evidence::votes::accuse(vote(1), vote(2), &set, time).expect("a validator")
     }
 
     /// A transaction of the rich one, valid now if `sequence` is their next.
@@ -146,6 +184,18 @@ impl Bench {
         let chain = self.app.genesis().chain().clone();
         Terms { chain, sequence, valid_until: types::Height(1_000), params: Params::default() }
     }
+}
+
+/// Makes the same blocks of no transactions on chains that have none yet; the first of them.
+pub(crate) fn alike(benches: &[Bench], blocks: u8) -> &Bench {
+    let time = genesis().time();
+    for block in 1..=blocks {
+        let now = time.checked_add(std::time::Duration::from_secs(block.into())).expect("a time");
+        for bench in benches {
+            bench.make_block_at(now);
+        }
+    }
+    &benches[0]
 }
 
 pub(crate) fn transfer() -> Body {

@@ -1,8 +1,8 @@
 //! A client that answers only what was proven.
 //!
-//! Trust moves as light clients move it: by skipping verification inside the trusting period, with
-//! a block between where too few trusted validators signed a distant one. What is trusted longer
-//! ago is walked from by hand-offs, which need no clock; then [`Chain::is_beyond_period`] says so.
+//! Trust moves as light clients move it (`path.rs`): by skipping verification inside the trusting
+//! period, beyond it by hand-offs, and then [`Chain::is_beyond_period`] says so. With witnesses
+//! ([`Chain::watched_by`]) no header is believed before they were asked.
 
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use identity::{Did, Entry};
 use ledger::account::Account;
 use ledger::state::key;
 use ledger::{Params, SignedTransaction, TxHash};
-use light::{Handoff, Options, StateProof, Trust, Verified};
+use light::{LightBlock, Options, StateProof, Trust, Verified};
 use tendermint::Time;
 use tokio::time::{Instant, sleep};
 use types::{Address, Decode, Encode, Height};
 
+use crate::path::{Climb, handoffs};
 use crate::query::{AnchorProof, Refusal};
+use crate::witness::{NO_FORK, Testimony, Witnesses, examine};
 use crate::{Error, Node};
 
 /// How long it is waited for a transaction, an anchor or a header.
@@ -26,9 +28,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time between two looks.
 const POLL: Duration = Duration::from_millis(50);
-
-/// How many light blocks one move of trust may take: bisection over 2^63 heights, and some.
-const MAX_STEPS: usize = 256;
 
 /// Something that the state held, and what proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +75,8 @@ pub struct Chain {
     options: Options,
     clock: fn() -> Time,
     beyond_period: bool,
+    witnesses: Witnesses,
+    testimony: Testimony,
     /// What is read must not be older than what was written.
     written: Height,
     last: Option<Verified>,
@@ -93,7 +94,26 @@ impl Chain {
     /// As [`Chain::connect`], with another trusting period or another clock.
     #[must_use]
     pub fn with(node: Node, trust: Trust, options: Options, clock: fn() -> Time) -> Self {
-        Self { node, origin: trust.clone(), trust, options, clock, beyond_period: false, written: Height(0), last: None }
+        Self {
+            node,
+            origin: trust.clone(),
+            trust,
+            options,
+            clock,
+            beyond_period: false,
+            witnesses: Witnesses::default(),
+            testimony: Testimony::default(),
+            written: Height(0),
+            last: None,
+        }
+    }
+
+    /// With the nodes at `urls` as witnesses of every header that is verified from now on.
+    ///
+    /// # Errors
+    /// [`Error::Url`]; [`Error::TooManyWitnesses`].
+    pub fn watched_by(self, urls: &[String]) -> Result<Self, Error> {
+        Ok(Self { witnesses: Witnesses::new(urls)?, ..self })
     }
 
     /// The node: its answers are its word only.
@@ -113,6 +133,12 @@ impl Chain {
     #[must_use]
     pub const fn is_beyond_period(&self) -> bool {
         self.beyond_period
+    }
+
+    /// What the witnesses said of the header that was verified last.
+    #[must_use]
+    pub const fn testimony(&self) -> &Testimony {
+        &self.testimony
     }
 
     /// The newest header that the node shows.
@@ -142,7 +168,9 @@ impl Chain {
     /// The header of a height, verified.
     ///
     /// # Errors
-    /// What the node or the network fails at, and [`Error::Unproven`].
+    /// What the node or the network fails at; [`Error::Unproven`]; [`Error::Attack`] if a witness has
+    /// another header that holds as well. A witness that is of no help is no error:
+    /// [`Chain::testimony`].
     pub async fn header(&mut self, height: Height) -> Result<Verified, Error> {
         if let Some(last) = self.last.as_ref().filter(|last| last.height() == height) {
             return Ok(last.clone());
@@ -253,13 +281,17 @@ impl Chain {
             log: LogProof { index: anchored.index, path: anchored.path },
             head: StateProof::from_ics23(HEAD_KEY.as_bytes(), &head.proof)?,
             sealed: header.sealed()?,
-            handoffs: self.handoffs(Height(1), header.height()).await?.try_into().map_err(|_| TOO_MANY_CHANGES)?,
+            handoffs: handoffs(&self.node, Height(1), header.height()).await?.try_into().map_err(|_| TOO_MANY_CHANGES)?,
         };
         audit::bundle::verify(&bundle, &self.origin, (self.clock)(), &self.options)?;
         Ok(bundle)
     }
 
-    async fn read<T: Decode>(&mut self, key: &[u8]) -> Result<Proven<Option<T>>, Error> {
+    /// What the state holds at a key, as what it is.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`], and [`Error::Decode`].
+    pub async fn read<T: Decode>(&mut self, key: &[u8]) -> Result<Proven<Option<T>>, Error> {
         let decode = |bytes: Vec<u8>| T::from_bytes(&bytes).map_err(|source| Error::Decode { query: "an entry", source });
         self.entry(key).await?.map(|value| value.map(decode).transpose())
     }
@@ -279,67 +311,90 @@ impl Chain {
 
     /// Moves trust up to `target`.
     async fn advance(&mut self, target: Height) -> Result<Verified, Error> {
-        let mut ahead = vec![self.node.light_block(target).await?];
-        for _ in 0..MAX_STEPS {
-            let Some(block) = ahead.last() else { break };
-            match self.trust.follow(block, (self.clock)(), &self.options) {
-                Ok(verified) => {
-                    ahead.pop();
-                    if ahead.is_empty() {
-                        return Ok(verified);
-                    }
-                }
-                Err(light::Error::NotEnoughTrust { signed, total }) => {
-                    let (low, high) = (self.trust.height(), Height::from(block.signed_header.header.height));
-                    let middle = Height(low.0.midpoint(high.0));
-                    if middle == low {
-                        return Err(light::Error::NotEnoughTrust { signed, total }.into());
-                    }
-                    ahead.push(self.node.light_block(middle).await?);
-                }
-                Err(light::Error::Expired { .. }) => return self.walk(self.trust.clone(), target).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Mismatch { query: "commit", fault: "trust does not reach the height in 256 steps" })
+        let mut trust = self.trust.clone();
+        let path = self.climb(&self.node).to(&mut trust, target).await?;
+        // Boxed, as below: whoever reads an entry should not carry the room for an inquiry.
+        Box::pin(self.confirm(&path.header, Some(&path.blocks))).await?;
+        self.trust = trust;
+        self.beyond_period |= path.beyond_period;
+        Ok(path.header)
     }
 
     /// The header of a height at or below the trusted one.
     async fn look_back(&mut self, height: Height) -> Result<Verified, Error> {
         let signed = self.node.commit(Some(height)).await?;
-        match self.trust.accept(&signed) {
+        let header = match self.trust.accept(&signed) {
             Err(light::Error::WrongValidators { .. }) if height > self.origin.height() => {
                 let mut trust = self.origin.clone();
-                for handoff in self.handoffs(trust.height().next(), height).await? {
+                for handoff in handoffs(&self.node, trust.height().next(), height).await? {
                     trust.hand_off(&handoff)?;
                 }
-                Ok(trust.accept(&signed)?)
+                trust.accept(&signed)?
             }
-            accepted => Ok(accepted?),
-        }
+            accepted => accepted?,
+        };
+        Box::pin(self.confirm(&header, None)).await?;
+        Ok(header)
     }
 
-    /// Moves trust up to `target` by hand-offs, which need no clock.
-    async fn walk(&mut self, mut trust: Trust, target: Height) -> Result<Verified, Error> {
-        for handoff in self.handoffs(trust.height().next(), target).await? {
-            trust.hand_off(&handoff)?;
+    /// Asks the witnesses whether they have this header. `blocks`: those by which trust comes to it from
+    /// where it stands; none for a header that lies behind.
+    async fn confirm(&mut self, header: &Verified, blocks: Option<&[LightBlock]>) -> Result<(), Error> {
+        let (testimony, others) = self.witnesses.ask(header, self.options.clock_drift * 2).await;
+        self.testimony = testimony;
+        for (place, top) in others {
+            // A node that does not say how it came there must not get rid of a witness by that.
+            let history = self.history(header, blocks).await?;
+            let witness = self.witnesses.node(place);
+            let found = match &history {
+                Some((base, blocks)) => self.inquire(witness, base, blocks, top).await,
+                None => self.compare(witness, header).await,
+            };
+            match found {
+                Ok(attack) => return Err(attack),
+                Err(reason) => {
+                    let doubt = self.witnesses.dismiss(place, &reason);
+                    self.testimony.doubts.push(doubt);
+                }
+            }
         }
-        let block = self.node.light_block(target).await?;
-        let handoff = Handoff::new(&block.signed_header, &block.next_validators)?;
-        let verified = trust.hand_off(&handoff)?;
-        self.trust = trust;
-        self.beyond_period = true;
-        Ok(verified)
+        Ok(())
     }
 
-    /// The changes of validators from a height to below another, as the node shows them.
-    async fn handoffs(&self, from: Height, until: Height) -> Result<Vec<Handoff>, Error> {
-        let mut handoffs = Vec::new();
-        for height in self.node.changes(from, until).await? {
-            let (signed, next) = (self.node.commit(Some(height)).await?, self.node.validators(height.next()).await?);
-            handoffs.push(Handoff::new(&signed, &next)?);
+    /// What was trusted before a header, and the blocks that led from there to it. None if it lies before all
+    /// that was trusted.
+    async fn history(&self, header: &Verified, blocks: Option<&[LightBlock]>) -> Result<Option<(Trust, Vec<LightBlock>)>, Error> {
+        if let Some(blocks) = blocks {
+            return Ok(Some((self.trust.clone(), blocks.to_vec())));
         }
-        Ok(handoffs)
+        if header.height() <= self.origin.height() {
+            return Ok(None);
+        }
+        let path = self.climb(&self.node).to(&mut self.origin.clone(), header.height()).await?;
+        if path.header.hash() == header.hash() { Ok(Some((self.origin.clone(), path.blocks))) } else { Err(NO_FORK) }
+    }
+
+    async fn inquire(&self, witness: &Node, base: &Trust, blocks: &[LightBlock], top: Height) -> Result<Error, Error> {
+        examine(self.climb(&self.node), self.climb(witness), base, blocks, top).await
+    }
+
+    /// As [`examine`], for a header that lies before all that was trusted.
+    async fn compare(&self, witness: &Node, header: &Verified) -> Result<Error, Error> {
+        let instead = self.trust.accept(&witness.commit(Some(header.height())).await?)?;
+        if instead.hash() == header.hash() {
+            return Err(NO_FORK);
+        }
+        Ok(Error::Attack {
+            height: header.height(),
+            shown: header.hash(),
+            instead: instead.hash(),
+            witness: witness.url(),
+            reports: "no evidence was made, since the height lies before what was trusted first".to_owned(),
+        })
+    }
+
+    fn climb<'a>(&'a self, node: &'a Node) -> Climb<'a> {
+        Climb { node, now: (self.clock)(), options: &self.options }
     }
 }
 

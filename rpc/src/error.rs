@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use types::{DecodeError, Height};
+use types::{DecodeError, Hash, Height};
 
 /// What went wrong. [`Error::code`] is stable; `docs/spec/queries.md` lists the codes.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,24 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// The node and a witness show two headers that both hold: one of them, or who stands behind it,
+    /// attacks. Neither is believed.
+    #[error("an attack: at height {height} the node shows block {shown}, and the witness at {witness} block {instead}; {reports}")]
+    Attack {
+        /// The first height at which they differ.
+        height: Height,
+        /// The node's block.
+        shown: Hash,
+        /// The witness's; its newest one, where it has none at this height that could become one.
+        instead: Hash,
+        /// The witness's address.
+        witness: String,
+        /// What came of the evidence, in words.
+        reports: String,
+    },
+    /// More witnesses than a client asks.
+    #[error("{0} witnesses are too many: {max} at most", max = crate::witness::MAX_WITNESSES)]
+    TooManyWitnesses(usize),
 }
 
 impl Error {
@@ -115,6 +133,8 @@ impl Error {
             Self::Unproven(_) => 5010,
             Self::Bundle(_) => 5011,
             Self::Timeout { .. } => 5012,
+            Self::Attack { .. } => 5013,
+            Self::TooManyWitnesses(_) => 5014,
         }
     }
 }

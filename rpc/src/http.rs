@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use tendermint_rpc::SimpleRequest;
+use serde_json::{Value, json};
 use tendermint_rpc::error::ErrorDetail;
 use tendermint_rpc::response::Wrapper;
+use tendermint_rpc::{Response, SimpleRequest};
 
 use crate::Error;
 
@@ -42,10 +43,13 @@ impl Http {
     pub(crate) async fn ask<R: SimpleRequest>(&self, request: R) -> Result<R::Output, Error> {
         let method = request.method().to_string();
         let body = self.send(&method, request.into_json()).await?;
-        match serde_json::from_slice::<Wrapper<R::Response>>(&body) {
-            Ok(answer) => answer.into_result().map(Into::into).map_err(|error| refused(method, error.detail())),
-            Err(error) => Err(Error::Answer { method, reason: error.to_string() }),
-        }
+        read::<R::Response>(method, &body).map(Into::into)
+    }
+
+    /// Asks what `tendermint-rpc` has no right words for.
+    pub(crate) async fn ask_in_json<A: Response>(&self, method: &str, params: Value) -> Result<A, Error> {
+        let question = json!({"jsonrpc": "2.0", "id": method, "method": method, "params": params});
+        read(method.to_owned(), &self.send(method, question.to_string()).await?)
     }
 
     async fn send(&self, method: &str, question: String) -> Result<Vec<u8>, Error> {
@@ -73,10 +77,21 @@ impl Http {
             reason = inner;
         }
         let reason = if error.is_timeout() { format!("nothing within {} s", TIMEOUT.as_secs()) } else { reason.to_string() };
+        Error::Unreachable { url: self.url(), reason }
+    }
+
+    pub(crate) fn url(&self) -> String {
         let mut url = self.url.clone();
         // What a person put before an `@` is nobody else's business.
         let _ = (url.set_username(""), url.set_password(None));
-        Error::Unreachable { url: url.to_string(), reason }
+        url.to_string()
+    }
+}
+
+fn read<A: Response>(method: String, body: &[u8]) -> Result<A, Error> {
+    match serde_json::from_slice::<Wrapper<A>>(body) {
+        Ok(answer) => answer.into_result().map_err(|error| refused(method, error.detail())),
+        Err(error) => Err(Error::Answer { method, reason: error.to_string() }),
     }
 }
 

@@ -5,6 +5,8 @@
 //! bounds and parses, and believes everything. [`Chain`] stands on it and on [`light`]: what it
 //! answers was proven by a header that it verified, whatever the node would like.
 //!
+//! Other nodes can be its [`witness`]es: a history that only one of them has is noticed, and told to the others.
+//!
 //! What the node alone can know stays its word, and says so: that a transaction was taken into the
 //! mempool, and that it was included. What the transaction did is proven by the state after it.
 //!
@@ -12,16 +14,20 @@
 
 pub mod chain;
 pub mod error;
+pub mod evidence;
 mod http;
 pub mod node;
+mod path;
 pub mod query;
 pub mod relay;
 pub mod submit;
+pub mod witness;
 
 pub use chain::{Chain, Included, Proven};
 pub use error::Error;
 pub use node::Node;
 pub use submit::FeePayer;
+pub use witness::Testimony;
 
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,16 @@
 
 use audit::LogId;
 use light::{LightBlock, Validator, Validators};
+use serde_json::json;
+use tendermint::abci::Event;
 use tendermint::block::signed_header::SignedHeader;
-use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, status, tx, validators};
+use tendermint::evidence::Evidence;
+use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, evidence as evidence_endpoint, status, tx, validators};
 use types::{Decode, Encode, Height, PublicKey};
 
-use crate::Error;
 use crate::http::Http;
 use crate::query::{self, AnchorAt, AnchorProof, Changes, ChangesFrom};
+use crate::{Error, evidence};
 
 /// How many validators stand on a page: CometBFT's bound.
 const PAGE: u8 = 100;
@@ -39,6 +42,18 @@ pub struct Found {
     pub codespace: String,
     /// The words to it.
     pub log: String,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl Found {
+    /// The value of an attribute of the first event of a kind.
+    #[must_use]
+    pub fn attribute(&self, kind: &str, name: &str) -> Option<String> {
+        let event = self.events.iter().find(|event| event.kind == kind)?;
+        let attribute = event.attributes.iter().find(|attribute| attribute.key_str().is_ok_and(|key| key == name))?;
+        attribute.value_str().ok().map(str::to_owned)
+    }
 }
 
 impl Node {
@@ -48,6 +63,12 @@ impl Node {
     /// [`Error::Url`].
     pub fn new(url: &str) -> Result<Self, Error> {
         Http::new(url).map(|http| Self { http })
+    }
+
+    /// The address, without what a person may have put before an `@`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.http.url()
     }
 
     /// What the node says of itself.
@@ -196,10 +217,20 @@ impl Node {
                 number: found.tx_result.code.value(),
                 codespace: found.tx_result.codespace,
                 log: found.tx_result.log,
+                events: found.tx_result.events,
             })),
             Err(Error::Refused { message, .. }) if message.contains("not found") => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Hands in evidence; the node's name for it.
+    ///
+    /// # Errors
+    /// As [`Node::status`]: [`Error::Refused`] if the node does not find it right.
+    pub async fn broadcast_evidence(&self, evidence: &Evidence) -> Result<tendermint::Hash, Error> {
+        let params = json!({"evidence": evidence::to_json(evidence)});
+        Ok(self.http.ask_in_json::<evidence_endpoint::Response>("broadcast_evidence", params).await?.hash)
     }
 
     async fn query(&self, path: &'static str, data: Vec<u8>, height: Option<Height>, prove: bool) -> Result<abci_query::AbciQuery, Error> {

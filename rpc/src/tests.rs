@@ -1,5 +1,6 @@
 //! The client against a node on loopback that may lie.
 
+mod witness;
 mod world;
 
 use audit::bundle::verify;

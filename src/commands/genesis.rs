@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use genesis::genesis::MAX_BYTES;
-use genesis::{Builder, Error, Genesis, file, peer};
+use genesis::{Application, Builder, Error, Genesis, KeyFile, KeyKind, Terms, file, peer};
 use ledger::Params;
 use ledger::genesis::GenesisValidator;
+use node::config::{Config, Home};
 use serde_json::json;
 use tendermint::Time;
 use types::{Address, Amount, ChainId, DecodeError, PublicKey};
 
+use super::account_key;
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -33,6 +35,19 @@ pub(crate) enum Command {
         /// An address and its balance
         #[arg(value_name = "ADDRESS=AMOUNT", value_parser = balance, required = true)]
         accounts: Vec<(Address, Amount)>,
+    },
+    /// Apply to be one of the first validators of a genesis in the making
+    #[command(after_help = "Example:\n  zynk genesis apply genesis.json --home node --key me.key --stake 100 --out alpha.json\n\n\
+        The home is one that `zynk node init --validator` made. Send the file to whoever puts the genesis together.")]
+    Apply(Apply),
+    /// Take applications into a genesis in the making
+    #[command(after_help = "Example:\n  zynk genesis accept genesis.json alpha.json beta.json gamma.json")]
+    Accept {
+        /// The genesis, changed in place
+        file: PathBuf,
+        /// The applications
+        #[arg(value_name = "APPLICATION", required = true)]
+        applications: Vec<PathBuf>,
     },
     /// Check a finished genesis, and show what it says and its hash
     #[command(
@@ -95,8 +110,31 @@ pub(crate) struct AddValidator {
     commission_bps: u16,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The genesis in the making
+    file: PathBuf,
+    /// The home of the validator's node
+    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER")]
+    home: PathBuf,
+    /// The account that will operate the validator
+    #[arg(long, env = "ZYNK_KEY", value_name = "FILE")]
+    key: PathBuf,
+    /// Its stake, such as 100 or 12.5, out of the account's first balance
+    #[arg(long, value_name = "AMOUNT")]
+    stake: Amount,
+    /// The operator's part of the rewards, in hundredths of a percent
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    commission_bps: u16,
+    /// Where to write the application; nothing is overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 pub(crate) fn run(command: Command) -> Result<Report, Failure> {
     match command {
+        Command::Apply(arguments) => apply(arguments),
+        Command::Accept { file, applications } => accept(&file, &applications),
         Command::Make(arguments) => make(arguments),
         Command::AddValidator(arguments) => add_validator(arguments),
         Command::AddAccount { file, accounts } => add_accounts(&file, accounts),
@@ -137,7 +175,7 @@ fn add_validator(arguments: AddValidator) -> Result<Report, Failure> {
         stake: arguments.stake,
         commission_bps: arguments.commission_bps,
     };
-    let builder = load(&arguments.file)?.validator(validator).map_err(Failure::file(&arguments.file))?;
+    let builder = load_builder(&arguments.file)?.validator(validator).map_err(Failure::file(&arguments.file))?;
     // With a validator it can be checked as a whole, so that a mistake shows where it is made.
     let genesis = builder.build().map_err(Failure::file(&arguments.file))?;
     file::replace_public(&arguments.file, genesis.to_json().as_bytes())?;
@@ -150,10 +188,47 @@ fn add_validator(arguments: AddValidator) -> Result<Report, Failure> {
 
 fn add_accounts(path: &Path, accounts: Vec<(Address, Amount)>) -> Result<Report, Failure> {
     let count = accounts.len();
-    let builder = with_accounts(load(path)?, accounts).map_err(Failure::file(path))?;
+    let builder = with_accounts(load_builder(path)?, accounts).map_err(Failure::file(path))?;
     file::replace_public(path, builder.to_json().as_bytes())?;
     let noun = if count == 1 { "account" } else { "accounts" };
     Ok(Report::new(format!("added {count} {noun} to {}", path.display()), json!({"file": path, "added": count})))
+}
+
+fn apply(arguments: Apply) -> Result<Report, Failure> {
+    let Apply { file, home, key, stake, commission_bps, out } = arguments;
+    let home = Home::new(&home);
+    let load = |path: PathBuf, kind| KeyFile::load(&path, kind).map_err(Failure::file(&path));
+    let (validator, node) = (load(home.validator_key(), KeyKind::Validator)?, load(home.node_key(), KeyKind::Node)?);
+    let moniker = Config::load(&home.config()).map_err(Failure::Run)?.moniker;
+    let moniker = moniker.as_str().try_into().map_err(|source| Failure::Argument { what: "the node's moniker", source })?;
+    let genesis = load_builder(&file)?;
+    let terms = Terms { moniker, stake, commission_bps };
+    let application = Application::sign(genesis.chain().clone(), terms, &account_key(&key)?, validator.key(), &node.public());
+    // What would be refused there is refused here.
+    genesis.accept(&application).map_err(Failure::file(&file))?;
+    if out.exists() {
+        return Err(Error::Exists(out).into());
+    }
+    file::replace_public(&out, application.to_json().as_bytes())?;
+    let (moniker, path) = (&application.moniker, out.display());
+    Ok(Report::new(
+        format!("{moniker} applies with a stake of {stake} in {path}; send it to whoever puts the genesis together"),
+        json!({"file": out, "moniker": moniker, "stake": stake, "validator": application.consensus_key.address()}),
+    ))
+}
+
+fn accept(path: &Path, applications: &[PathBuf]) -> Result<Report, Failure> {
+    let mut builder = load_builder(path)?;
+    for from in applications {
+        builder = Application::load(from).and_then(|application| builder.accept(&application)).map_err(Failure::file(from))?;
+    }
+    let genesis = builder.build().map_err(Failure::file(path))?;
+    file::replace_public(path, genesis.to_json().as_bytes())?;
+    let (taken, count) = (applications.len(), genesis.app_state().validators.len());
+    Ok(Report::new(
+        format!("took up {taken} applications; there are {count} validators now\nhash {}", genesis.hash()),
+        json!({"file": path, "accepted": taken, "validators": count, "hash": genesis.hash()}),
+    ))
 }
 
 fn verify(path: &Path) -> Result<Report, Failure> {
@@ -184,7 +259,7 @@ fn verify(path: &Path) -> Result<Report, Failure> {
     Ok(Report::new(text, json))
 }
 
-fn load(path: &Path) -> Result<Builder, Failure> {
+fn load_builder(path: &Path) -> Result<Builder, Failure> {
     file::read(path, MAX_BYTES).and_then(|bytes| Builder::parse(&bytes)).map_err(Failure::file(path))
 }
 

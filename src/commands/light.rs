@@ -18,9 +18,10 @@ use crate::report::{Report, say};
 #[command(after_help = "Examples:\n  \
     zynk light --genesis genesis.json --once\n  \
     zynk light --genesis genesis.json --checkpoint-out today.json --once\n  \
-    zynk light --checkpoint today.json\n\n\
+    zynk light --checkpoint today.json\n  \
+    zynk light --checkpoint today.json --witness http://192.0.2.7:26657\n\n\
     Each line is a header that more than two thirds of the validators signed, beginning with those of the genesis or\n\
-    the checkpoint. It follows until Ctrl-C.")]
+    the checkpoint. It follows until Ctrl-C. A witness that has another header, signed as well, ends it: that is an attack.")]
 pub(crate) struct Arguments {
     /// Stop after the newest header
     #[arg(long, conflicts_with = "count")]

@@ -1,10 +1,12 @@
-//! `zynk node`: run a validator or full node.
+//! `zynk node`: run a validator or full node, and make its home.
+
+mod home;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,14 +16,32 @@ use crate::failure::Failure;
 use crate::report::Report;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example, with a home that `zynk devnet` made:\n  \
-    zynk node --home .zynk/devnet/validator0\n\n\
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Example:\n  \
+    zynk node init --home node --genesis genesis.json --moniker alpha --peer 12D3KooW…@203.0.113.7\n  \
+    zynk node --home node\n\n\
     The home holds node.toml, genesis.json, node.key and, for a validator, validator.key. Ctrl-C stops it cleanly;\n\
     started again it goes on where it was.")]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the home of a node
+    Init(home::Init),
+    /// Show what others need to know of a node
+    Show(home::Show),
+}
+
+#[derive(Debug, Args)]
+struct Run {
     /// The node's home folder
-    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER")]
-    home: PathBuf,
+    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER", required = true)]
+    home: Option<PathBuf>,
     /// Sign although the signing guard was copied or restored: only when no signature was given after the copy was made
     #[arg(long)]
     accept_restored_guard: bool,
@@ -31,14 +51,23 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
-    let stopped = told(arguments.attached);
-    let options = node::Options { accept_restored_guard: arguments.accept_restored_guard };
-    if node::run(&arguments.home, options, stopped).await.map_err(Failure::Run)? == node::Ended::Again {
-        // The same command in the same process, from the beginning: it returns only when it fails.
-        let program = std::env::current_exe().map_err(Failure::Runtime)?;
-        return Err(Failure::Runtime(Command::new(program).args(std::env::args_os().skip(1)).exec()));
+    let Run { home, accept_restored_guard, attached } = match &arguments.command {
+        Some(Command::Init(arguments)) => return home::init(arguments),
+        Some(Command::Show(arguments)) => return home::show(arguments),
+        None => arguments.run,
+    };
+    let home = home.expect("it is required where no other command is given");
+    let stopped = told(attached);
+    let options = node::Options { accept_restored_guard };
+    match node::run(&home, options, stopped).await.map_err(Failure::Run)? {
+        node::Ended::Stopped => Ok(Report::new("the node has stopped", json!({"stopped": true}))),
+        node::Ended::Outdated(outdated) => Err(Failure::Outdated(outdated)),
+        node::Ended::Again => {
+            // The same command in the same process, from the beginning: it returns only when it fails.
+            let program = std::env::current_exe().map_err(Failure::Runtime)?;
+            Err(Failure::Runtime(process::Command::new(program).args(std::env::args_os().skip(1)).exec()))
+        }
     }
-    Ok(Report::new("the node has stopped", json!({"stopped": true})))
 }
 
 /// Turns true once [`until_told`] is done: what a service that runs until then is given.

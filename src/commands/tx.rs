@@ -8,7 +8,7 @@ use rpc::Node;
 use serde_json::json;
 use types::{Address, Amount, DecodeError, Hash, Height};
 
-use super::{Signers, account_key, included_json, proof_json, proven};
+use super::{account_key, included_json, proof_json, proven, send};
 use crate::cli::{Connection, Signing};
 use crate::failure::Failure;
 use crate::report::Report;
@@ -150,9 +150,4 @@ async fn status(hash: Hash, node: &str) -> Result<Report, Failure> {
             }
         }
     })
-}
-
-async fn send(signers: &Signers, connection: &Connection, body: Body, done: &str) -> Result<Report, Failure> {
-    let included = signers.submit(&mut connection.open()?, body).await?;
-    Ok(Report::new(format!("{done}, in block {} (transaction {})", included.height, included.hash), included_json(&included)))
 }

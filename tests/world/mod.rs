@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary compiles this and uses a part of it")]
 
+pub(crate) mod apart;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,10 +63,15 @@ pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> 
 impl World {
     /// Four validators that run and have a block.
     pub(crate) fn start() -> Self {
+        Self::start_with(|network| (network, PathBuf::from(ZYNK)))
+    }
+
+    /// As [`World::start`], of the network that `prepare` makes of four validators at rest, and with its program.
+    pub(crate) fn start_with(prepare: impl FnOnce(Network) -> (Network, PathBuf)) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a folder");
-        let network = create(&folder.path().join("network"));
-        let running = network.start(Path::new(ZYNK)).expect("it starts");
+        let (network, program) = prepare(create(&folder.path().join("network")));
+        let running = network.start(&program).expect("it starts");
         let faucet = KeyFile::load(&network.faucet(), KeyKind::Account).expect("a key").key().clone();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let mut world = Self { running, runtime, faucet, folder, _turn: turn };
@@ -146,6 +153,12 @@ impl World {
             })
             .collect();
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "height {height}: {seen:?}");
+    }
+
+    /// How long ago, by this machine's clock, a block was made by its own time, in milliseconds.
+    pub(crate) fn age_ms(&self, place: usize, height: u64) -> i128 {
+        let header = self.runtime.block_on(self.node(place).commit(Some(Height(height)))).expect("a commit").header;
+        (Time::now().unix_timestamp_nanos() - header.time.unix_timestamp_nanos()) / 1_000_000
     }
 
     /// The heights in a range whose commit holds the signature of a validator, as another saw it.

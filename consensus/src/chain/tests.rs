@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 use tendermint::block::signed_header::SignedHeader;
-use tendermint::vote::{Type, ValidatorIndex, Vote};
+use tendermint::vote::Type;
 use tendermint::{PublicKey, Signature, validator};
 use tendermint_light_client_verifier::types::{TrustThreshold, TrustedBlockState, UntrustedBlockState};
 use tendermint_light_client_verifier::{ProdVerifier, Verdict, Verifier as _, options};
@@ -14,23 +14,24 @@ use types::SigningKey;
 
 use super::*;
 use crate::commit;
+use crate::evidence::tests::Past;
 
-const NAME: &str = "zynk-test-1";
+pub(crate) const NAME: &str = "zynk-test-1";
 const START: i64 = 1_790_000_000;
 
-fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32])
 }
 
-fn public(seed: u8) -> PublicKey {
+pub(crate) fn public(seed: u8) -> PublicKey {
     PublicKey::from_raw_ed25519(&key(seed).public().0).expect("32 bytes")
 }
 
-fn address(seed: u8) -> account::Id {
+pub(crate) fn address(seed: u8) -> account::Id {
     public(seed).into()
 }
 
-fn at(millis: i64) -> Time {
+pub(crate) fn at(millis: i64) -> Time {
     Time::from_unix_timestamp(START, 0).expect("a time").checked_add(Duration::from_millis(millis.unsigned_abs())).expect("a time")
 }
 
@@ -45,7 +46,7 @@ fn params() -> consensus::Params {
 }
 
 /// The chain before its first block: four validators of power 10, keys of the seeds 1 to 4.
-fn genesis() -> ChainState {
+pub(crate) fn genesis() -> ChainState {
     let validators = ValidatorSet::genesis((1..=4).map(|seed| (public(seed), 10))).expect("a set");
     ChainState {
         chain_id: NAME.try_into().expect("a name"),
@@ -62,11 +63,11 @@ fn genesis() -> ChainState {
     }
 }
 
-fn app_hash(height: u8) -> AppHash {
+pub(crate) fn app_hash(height: u8) -> AppHash {
     AppHash::try_from(vec![height; 32]).expect("32 bytes")
 }
 
-fn outcome(height: u8, results: usize, updates: &[(u8, u64)]) -> FinalizeBlock {
+pub(crate) fn outcome(height: u8, results: usize, updates: &[(u8, u64)]) -> FinalizeBlock {
     let update = |(seed, power): &(u8, u64)| validator::Update { pub_key: public(*seed), power: (*power).try_into().expect("a power") };
     FinalizeBlock {
         events: Vec::new(),
@@ -78,7 +79,7 @@ fn outcome(height: u8, results: usize, updates: &[(u8, u64)]) -> FinalizeBlock {
 }
 
 /// The commit for `block` by these seeds' keys.
-fn signed(state: &ChainState, block: &Block, seeds: &[u8]) -> Commit {
+pub(crate) fn signed(state: &ChainState, block: &Block, seeds: &[u8]) -> Commit {
     let (height, id, round) = (block.header.height, block_id(block.header.hash()), Round::from(2u8));
     let bytes = vote_bytes(&state.chain_id, Type::Precommit, height, round, Some(id));
     let signature = |seed: u8| Signature::try_from(key(seed).sign(&bytes).0.as_slice()).expect("64 bytes");
@@ -87,20 +88,20 @@ fn signed(state: &ChainState, block: &Block, seeds: &[u8]) -> Commit {
 }
 
 /// A block with its commit and the chain before it.
-struct Step {
-    before: ChainState,
-    block: Block,
-    commit: Commit,
+pub(crate) struct Step {
+    pub(crate) before: ChainState,
+    pub(crate) block: Block,
+    pub(crate) commit: Commit,
 }
 
 /// A chain of `count` blocks; validator 5 joins and validator 1 leaves at height 2, effective two heights later.
-fn chain(count: u8) -> (Vec<Step>, ChainState) {
+pub(crate) fn chain(count: u8) -> (Vec<Step>, ChainState) {
     let (mut state, mut last, mut steps) = (genesis(), None, Vec::new());
     for height in 1..=count {
         let transactions = (0..height % 3).map(|number| vec![height, number]).collect();
         let proposer = state.validators.proposer(0).address();
         let block = state.build(proposer, at(i64::from(height) * 700), transactions, last.take());
-        state.check(&block).expect("it follows");
+        state.check(&block, &Past::default()).expect("it follows");
         let signers: &[u8] = if height < 4 { &[1, 2, 3, 4] } else { &[2, 3, 4, 5] };
         let commit = signed(&state, &block, signers);
         let updates: &[(u8, u64)] = if height == 2 { &[(5, 10), (1, 0)] } else { &[] };
@@ -119,7 +120,7 @@ fn light_set(set: &ValidatorSet) -> light::Validators {
     light::Validators::new(&set.as_slice().iter().map(member).collect::<Vec<_>>()).expect("a set")
 }
 
-fn header(step: &Step) -> SignedHeader {
+pub(crate) fn header(step: &Step) -> SignedHeader {
     SignedHeader::new(step.block.header.clone(), step.commit.clone()).expect("one height")
 }
 
@@ -255,7 +256,7 @@ fn verdict(bend: &dyn Fn(&mut Block)) -> Result<(), BadBlock> {
     let (steps, _) = chain(2);
     let mut block = steps[1].block.clone();
     bend(&mut block);
-    steps[1].before.check(&block)
+    steps[1].before.check(&block, &Past::default())
 }
 
 #[test]
@@ -293,25 +294,6 @@ fn headers_that_do_not_follow() {
 }
 
 #[test]
-fn evidence_is_not_taken() {
-    let vote = |hash: u8| Vote {
-        vote_type: Type::Precommit,
-        height: 1u32.into(),
-        round: Round::default(),
-        block_id: Some(block_id(Hash::Sha256([hash; 32]))),
-        timestamp: Some(commit::vote_time()),
-        validator_address: address(1),
-        validator_index: ValidatorIndex::try_from(0u32).expect("an index"),
-        signature: Signature::new([1; 64]).expect("a signature"),
-        extension: Vec::new(),
-        extension_signature: None,
-    };
-    let twice = evidence::DuplicateVoteEvidence::new(vote(1), vote(2)).expect("two votes");
-    let bend = |block: &mut Block| block.evidence = evidence::List::new([evidence::Evidence::from(twice.clone())]);
-    assert_eq!(verdict(&bend), Err(BadBlock::Evidence));
-}
-
-#[test]
 fn last_commits_that_prove_nothing() {
     // The header always names the commit's hash, so that the commit itself is judged.
     let check = |story: &str, bend: &dyn Fn(&ChainState, &Block, &mut Option<Commit>), expected: Result<(), &'static str>| {
@@ -319,7 +301,7 @@ fn last_commits_that_prove_nothing() {
         let mut block = steps[1].block.clone();
         bend(&steps[0].before, &steps[0].block, &mut block.last_commit);
         block.header.last_commit_hash = Some(commit_hash(block.last_commit.as_ref()));
-        assert_eq!(steps[1].before.check(&block), expected.map_err(BadBlock::LastCommit), "{story}");
+        assert_eq!(steps[1].before.check(&block, &Past::default()), expected.map_err(BadBlock::LastCommit), "{story}");
     };
     fn of(commit: &mut Option<Commit>) -> &mut Commit {
         commit.as_mut().expect("a commit")
@@ -393,7 +375,7 @@ fn last_commits_that_prove_nothing() {
     let mut first = steps[0].block.clone();
     first.last_commit = Some(steps[0].commit.clone());
     first.header.last_commit_hash = Some(commit_hash(first.last_commit.as_ref()));
-    assert_eq!(steps[0].before.check(&first), Err(BadBlock::LastCommit("is missing, or is there at the first height")));
+    assert_eq!(steps[0].before.check(&first, &Past::default()), Err(BadBlock::LastCommit("is missing, or is there at the first height")));
 }
 
 #[test]
@@ -404,7 +386,7 @@ fn a_quorum_is_more_than_two_thirds_of_the_power() {
     let after = state.after(&first, &outcome(1, 0, &[])).expect("an outcome");
     let check = |seeds: &[u8]| {
         let commit = signed(&state, &first, seeds);
-        after.check(&after.build(address(2), at(1_400), Vec::new(), Some(commit)))
+        after.check(&after.build(address(2), at(1_400), Vec::new(), Some(commit)), &Past::default())
     };
     assert_eq!(check(&[1, 2]), Ok(()));
     assert_eq!(check(&[1]), Err(BadBlock::LastCommit("has no quorum")), "exactly two thirds");
@@ -458,7 +440,7 @@ proptest! {
         if let Ok(block) = decode(&bytes, 1 << 20) {
             // A proposer is free to choose a later time; that is another block, and a valid one.
             let retimed = block.header.time != steps[1].block.header.time;
-            let follows = steps[1].before.check(&block).is_ok();
+            let follows = steps[1].before.check(&block, &Past::default()).is_ok();
             let bound = if retimed { block.header.hash() != steps[1].block.header.hash() } else { follows != changed };
             prop_assert!(bound);
         }

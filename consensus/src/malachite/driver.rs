@@ -4,8 +4,10 @@
 //! work never hold up the engine's network. A reply is owed to every message.
 //!
 //! A height walks through the files of the folder `driver`: `beginning`, `proposing` or
-//! `receiving`, `deciding`; a node that is behind takes it by `syncing`.
+//! `receiving`, `deciding`; a node that is behind takes it by `syncing`. What validators did wrong
+//! meanwhile is `accusing`'s.
 
+mod accusing;
 mod beginning;
 mod deciding;
 mod proposing;
@@ -29,11 +31,16 @@ use super::context::{Address, BlockHash, Zynk};
 use super::parts::{Assembled, Assembly};
 use super::signing::GuardedSigner;
 use crate::chain::ChainState;
+use crate::evidence::misbehavior;
 use crate::host::{Host, HostError, Proposed};
 
 /// How often a waiting height is reconsidered where nothing else wakes it: peers tell their heights
 /// about once a second.
 const RECONSIDER: Duration = Duration::from_millis(500);
+
+/// How long a program that may not begin the next height stays for its peers, who may still need
+/// its votes for the last one or that block itself.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,16 @@ pub enum DriverError {
         /// The decided block.
         hash: Hash,
     },
+    /// The next height needs a program of another version.
+    #[error("height {height} has version {version} of the application; this program runs versions up to {highest}")]
+    Outdated {
+        /// The height that is not begun.
+        height: u64,
+        /// Its version.
+        version: u64,
+        /// The highest version that this program runs.
+        highest: u64,
+    },
     /// The application changed the validators as they cannot be.
     #[error("the application's validator updates are not possible: {0}")]
     Updates(#[from] crate::validators::BadUpdate),
@@ -64,6 +81,8 @@ pub struct Driver<H> {
     /// None for a node that does not sign: it never proposes either.
     signer: Option<GuardedSigner>,
     state: ChainState,
+    /// The highest version of the application that this program runs.
+    highest: u64,
     /// The best commit known for the last block.
     last_commit: Option<Commit>,
     proposed: Vec<Proposed>,
@@ -90,11 +109,13 @@ impl<H: Host> Driver<H> {
         let state = host.chain_state();
         let last_commit = state.last_block.and_then(|(height, _)| host.decided(height)).map(|(_, commit)| commit);
         let proposed = host.kept(state.next_height());
+        let highest = host.info().app_version;
         Self {
             host,
             channels,
             signer,
             state,
+            highest,
             last_commit,
             proposed,
             assembly: Assembly::default(),
@@ -113,9 +134,14 @@ impl<H: Host> Driver<H> {
     /// [`DriverError`]; there is no way on.
     pub async fn run(mut self) -> Result<(), DriverError> {
         let bell = self.host.bell();
+        self.may_begin()?;
         loop {
+            if self.committed_at.elapsed() >= FAREWELL {
+                self.may_begin()?;
+            }
             let rung = bell.notified();
-            let delay = if self.waiting.is_some() { self.delay() } else { Some(Duration::MAX) };
+            let ready = self.waiting.is_some() && self.may_begin().is_ok();
+            let delay = if ready { self.delay() } else { Some(Duration::MAX) };
             let Some(delay) = delay else {
                 self.begin();
                 continue;
@@ -126,6 +152,12 @@ impl<H: Host> Driver<H> {
                 () = tokio::time::sleep(delay.min(RECONSIDER)) => {}
             }
         }
+    }
+
+    /// Asks whether this program may begin the next height, or judge a block of it.
+    fn may_begin(&self) -> Result<(), DriverError> {
+        let (height, version, highest) = (self.state.next_height().value(), self.state.app_version, self.highest);
+        if version <= highest { Ok(()) } else { Err(DriverError::Outdated { height, version, highest }) }
     }
 
     fn answer(&mut self, message: AppMsg<Zynk>) -> Result<(), DriverError> {
@@ -147,11 +179,7 @@ impl<H: Host> Driver<H> {
                 let _ = reply.send(());
             }
             AppMsg::Finalized { certificate, evidence, reply, .. } => {
-                for offender in
-                    evidence.votes.iter().map(|(address, _)| address).chain(evidence.proposals.iter().map(|(address, _)| address))
-                {
-                    tracing::error!(%offender, height = %certificate.height, "a validator signed two different messages for one slot");
-                }
+                self.accuse(&evidence);
                 self.improve(&certificate);
                 self.waiting = Some(reply);
             }
@@ -183,7 +211,7 @@ impl<H: Host> Driver<H> {
         let request = request::ProcessProposal {
             txs: transactions(block),
             proposed_last_commit: Some(self.state.commit_info(block.last_commit.as_ref())),
-            misbehavior: Vec::new(),
+            misbehavior: misbehavior(&block.evidence),
             hash: block.header.hash(),
             height: block.header.height,
             time: block.header.time,

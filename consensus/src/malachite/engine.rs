@@ -101,7 +101,8 @@ impl Engine {
         let chain = state.chain_id.clone();
         let max_block = state.params.block.max_bytes;
         let keypair = Keypair::ed25519_from_bytes(*config.peer_key.seed()).map_err(|error| start(&error))?;
-        let signer = config.signer.clone().map(|(key, guard)| GuardedSigner::new(chain.clone(), key, guard));
+        let log = Arc::new(config.wal.clone());
+        let signer = config.signer.clone().map(|(key, guard)| GuardedSigner::new(chain.clone(), key, guard, log));
         let identity = identity(&config.moniker, &keypair, signer.as_ref()).await.map_err(|error| start(&error))?;
         let verifier = Box::new(ChainVerifier::new(chain.clone()));
         let consensus = match &signer {

@@ -1,5 +1,8 @@
 //! Signing and verifying what validators say, in Tendermint's canonical bytes.
 
+use std::fmt::Debug;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
@@ -29,20 +32,41 @@ impl ChainVerifier {
     }
 }
 
+/// The engine's log of the current height, as a signer needs it.
+pub trait EngineLog: Debug + Send + Sync {
+    /// Makes durable what the engine has appended so far.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    fn sync(&self) -> std::io::Result<()>;
+}
+
+/// The log's file. The engine writes to it through a descriptor of its own; syncing is of the file.
+impl EngineLog for PathBuf {
+    fn sync(&self) -> std::io::Result<()> {
+        File::open(self)?.sync_data()
+    }
+}
+
 /// Signs with a validator's key, behind its guard.
+///
+/// The guard must not remember what the log forgot: were the power cut between their writes, the engine would start
+/// with a log that leads it to another vote, which the guard refuses, and at every start again. So what led to a vote
+/// is durable before the guard writes the vote down.
 #[derive(Clone, Debug)]
 pub struct GuardedSigner {
     chain: chain::Id,
     key: SigningKey,
     guard: Arc<Mutex<Guard>>,
+    log: Arc<dyn EngineLog>,
     refusal: Arc<OnceLock<String>>,
 }
 
 impl GuardedSigner {
-    /// Signs for `chain` with `key`, of which `guard` is.
+    /// Signs for `chain` with `key`, of which `guard` is, for the engine that has this `log`.
     #[must_use]
-    pub fn new(chain: chain::Id, key: SigningKey, guard: Arc<Mutex<Guard>>) -> Self {
-        Self { chain, key, guard, refusal: Arc::default() }
+    pub fn new(chain: chain::Id, key: SigningKey, guard: Arc<Mutex<Guard>>, log: Arc<dyn EngineLog>) -> Self {
+        Self { chain, key, guard, log, refusal: Arc::default() }
     }
 
     /// Why the first signature that was refused was refused. The engine stops at one, and says no
@@ -68,9 +92,10 @@ impl GuardedSigner {
     async fn guarded(&self, height: Height, round: u32, step: Step, message: Vec<u8>) -> Result<ConsensusSignature, Error> {
         let signer = self.clone();
         let signed = move || {
+            signer.log.sync().map_err(|error| format!("the consensus log could not be synced: {error}"))?;
             let mut guard = signer.guard.lock().unwrap_or_else(PoisonError::into_inner);
-            guard.permit(types::Height(height.0), round, step, &message)?;
-            Ok::<_, crate::guard::GuardError>(ConsensusSignature(signer.key.sign(&message)))
+            guard.permit(types::Height(height.0), round, step, &message).map_err(|error| error.to_string())?;
+            Ok::<_, String>(ConsensusSignature(signer.key.sign(&message)))
         };
         let refused = |reason: String| {
             tracing::error!(%reason, "did not sign");
@@ -79,7 +104,7 @@ impl GuardedSigner {
         };
         match tokio::task::spawn_blocking(signed).await {
             Ok(Ok(signature)) => Ok(signature),
-            Ok(Err(error)) => Err(refused(error.to_string())),
+            Ok(Err(reason)) => Err(refused(reason)),
             Err(error) => Err(refused(error.to_string())),
         }
     }
@@ -95,7 +120,7 @@ fn verdict(key: PublicKey, message: &[u8], signature: &ConsensusSignature) -> Ve
     VerificationResult::from_bool(key.is_some_and(|key| holds(key, message, &signature.0)))
 }
 
-fn signed_vote(chain: &chain::Id, vote: &Vote) -> Vec<u8> {
+pub(super) fn signed_vote(chain: &chain::Id, vote: &Vote) -> Vec<u8> {
     let kind = match vote.kind {
         VoteType::Prevote => vote::Type::Prevote,
         VoteType::Precommit => vote::Type::Precommit,

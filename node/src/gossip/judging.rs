@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ledger::TxHash;
 use libp2p::PeerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use types::Hash;
 
 use crate::app::App;
 use crate::mempool::NotTaken;
@@ -31,6 +33,14 @@ pub(super) struct Checked {
     pub(super) acceptance: MessageAcceptance,
 }
 
+/// What became of a message with a transaction.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) checked: Checked,
+    /// The transaction, if it is held: this node offers it when those before it have come.
+    pub(super) held: Option<TxHash>,
+}
+
 /// The queue before the judge.
 #[derive(Debug)]
 pub(super) struct Judge {
@@ -40,7 +50,7 @@ pub(super) struct Judge {
 impl Judge {
     /// Judges until this or the receiver of the verdicts is dropped. At most `unjudged` messages and
     /// `unreported` verdicts wait.
-    pub(super) fn start(app: Arc<App>, unjudged: usize, unreported: usize) -> (Self, Receiver<Checked>) {
+    pub(super) fn start(app: Arc<App>, unjudged: usize, unreported: usize) -> (Self, Receiver<Judged>) {
         let (queue, received) = mpsc::channel(unjudged);
         let (verdicts, checked) = mpsc::channel(unreported);
         tokio::spawn(work(app, received, verdicts));
@@ -56,24 +66,29 @@ impl Judge {
     }
 }
 
-async fn work(app: Arc<App>, mut received: Receiver<Received>, verdicts: Sender<Checked>) {
+async fn work(app: Arc<App>, mut received: Receiver<Received>, verdicts: Sender<Judged>) {
     while let Some(Received { id, from, bytes, offered_again }) = received.recv().await {
         let app = Arc::clone(&app);
         let judged = tokio::task::spawn_blocking(move || judge(&app, bytes, offered_again)).await;
         // A message that makes the judge panic must not make this node deaf to all others.
-        let acceptance = judged.unwrap_or(MessageAcceptance::Ignore);
-        if verdicts.send(Checked { id, from, acceptance }).await.is_err() {
+        let (acceptance, held) = judged.unwrap_or((MessageAcceptance::Ignore, None));
+        if verdicts.send(Judged { checked: Checked { id, from, acceptance }, held }).await.is_err() {
             return;
         }
     }
 }
 
-/// What becomes of a transaction message.
+/// What becomes of a transaction message, and its transaction if that is held.
+///
+/// One that is held behind a gap is not passed on: nobody may ever have to pay for it. This node offers it
+/// when the gap has closed.
 ///
 /// One that waits here already is passed on if it was offered again just now: behind this node may
 /// be one that lacks it, and to that one this node's own offer would be a copy of the same message.
-pub(super) fn judge(app: &App, bytes: Bytes, offered_again: bool) -> MessageAcceptance {
-    match app.submit(bytes) {
+pub(super) fn judge(app: &App, bytes: Bytes, offered_again: bool) -> (MessageAcceptance, Option<TxHash>) {
+    let hash = Hash::sha256(&[&bytes]);
+    let acceptance = match app.submit(bytes) {
+        Ok(_) | Err(NotTaken::Waiting) if app.is_held(&hash) => return (MessageAcceptance::Ignore, Some(hash)),
         Ok(_) => MessageAcceptance::Accept,
         Err(NotTaken::Waiting) if offered_again => MessageAcceptance::Accept,
         Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
@@ -81,5 +96,6 @@ pub(super) fn judge(app: &App, bytes: Bytes, offered_again: bool) -> MessageAcce
         }
         // Known already, too late or too many: nobody's fault.
         Err(_) => MessageAcceptance::Ignore,
-    }
+    };
+    (acceptance, None)
 }

@@ -51,6 +51,114 @@ async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     running.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+/// A peer that counts every copy of a transaction that comes, by who sent it and under which stamp, and
+/// passes none on.
+struct Counter {
+    swarm: Swarm<Behaviour>,
+    transactions: IdentTopic,
+    copies: std::collections::BTreeMap<(PeerId, u64, Bytes), usize>,
+}
+
+impl Counter {
+    /// One that dials these, and knows that they listen to transactions.
+    async fn new(bench: &Bench, seed: u8, peers: Vec<Multiaddr>) -> Self {
+        let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key(seed).seed()).expect("a key");
+        let chain = bench.app.genesis().chain().clone();
+        let counted = std::sync::atomic::AtomicU64::new(0);
+        let config = gossipsub::ConfigBuilder::default()
+            .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
+            .heartbeat_interval(Duration::from_millis(300))
+            .validate_messages()
+            .flood_publish(true)
+            // Each copy has a name of its own: none is dropped as known.
+            .message_id_fn(move |_| counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes().to_vec().into())
+            .build()
+            .expect("a configuration");
+        let mut swarm = libp2p::SwarmBuilder::with_existing_identity(keypair.clone())
+            .with_tokio()
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .expect("a transport")
+            .with_behaviour(|keypair| {
+                let usual = behaviour(&chain, keypair, MAX_MESSAGE)?;
+                Ok(Behaviour { gossip: gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config)?, ..usual })
+            })
+            .expect("a behaviour")
+            .build();
+        let transactions = topic(&chain, "transactions");
+        swarm.behaviour_mut().gossip.subscribe(&transactions).expect("a topic");
+        for peer in peers.clone() {
+            swarm.dial(peer).expect("an address");
+        }
+        let mut counter = Self { swarm, transactions, copies: std::collections::BTreeMap::new() };
+        let mesh = |counter: &Self| counter.swarm.behaviour().gossip.mesh_peers(&counter.transactions.hash()).count();
+        while mesh(&counter) < peers.len() {
+            counter.listen(Duration::from_millis(100)).await;
+        }
+        // As long again, so that they have this one in their meshes.
+        counter.listen(Duration::from_secs(1)).await;
+        counter
+    }
+
+    /// Counts for this long.
+    async fn listen(&mut self, time: Duration) {
+        let counting = async {
+            loop {
+                if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message, .. })) =
+                    self.swarm.select_next_some().await
+                {
+                    let (stamp, bytes) = message.data.split_first_chunk().expect("a stamp");
+                    let copy = (propagation_source, u64::from_be_bytes(*stamp), Bytes::copy_from_slice(bytes));
+                    *self.copies.entry(copy).or_default() += 1;
+                }
+            }
+        };
+        let () = tokio::time::timeout(time, counting).await.unwrap_or_default();
+    }
+
+    fn first_copies(&self, bytes: &Bytes) -> usize {
+        self.copies.iter().filter(|((_, stamp, copied), _)| *stamp == 0 && copied == bytes).map(|(_, count)| count).sum()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_crosses_a_link_once_and_never_goes_back() {
+    let (one, two) = (Bench::new(), Bench::new());
+    let mut arrivals = [one.app.arrivals(), two.app.arrivals()];
+    let (first, first_address) = listening(&one, 21, Vec::new()).await;
+    let (second, second_address) = listening(&two, 22, vec![first_address.clone()]).await;
+    let running = [first, second].map(|gossip| tokio::spawn(gossip.run()));
+    let making = Counter::new(&one, 23, vec![first_address, second_address]);
+    let mut counter = tokio::time::timeout(PATIENCE, making).await.expect("all know each other");
+
+    // From one of them: each tells it to the counter at most once.
+    let told = one.transfer(0);
+    one.app.submit(told.clone()).expect("a transfer that can be paid");
+    counter.listen(Duration::from_secs(2)).await;
+    for arrivals in &mut arrivals {
+        assert_eq!(next(arrivals).await, told);
+    }
+    assert!((1..=2).contains(&counter.first_copies(&told)), "{:?}", counter.copies);
+    // From the counter to both of them: neither tells it back.
+    let own = one.transfer(1);
+    let data = [&[0; 8], &own[..]].concat();
+    counter.swarm.behaviour_mut().gossip.publish(counter.transactions.clone(), data).expect("two peers");
+    counter.listen(Duration::from_secs(2)).await;
+    for arrivals in &mut arrivals {
+        assert_eq!(next(arrivals).await, own);
+    }
+    assert_eq!(counter.first_copies(&own), 0, "{:?}", counter.copies);
+    // One behind a gap is told to nobody, until the gap closes.
+    let (gap, behind) = (one.transfer(2), one.transfer(3));
+    one.app.submit(behind.clone()).expect("it is held");
+    counter.listen(Duration::from_millis(500)).await;
+    assert!(!counter.copies.keys().any(|(_, _, copied)| *copied == behind));
+    one.app.submit(gap.clone()).expect("a transfer that can be paid");
+    counter.listen(Duration::from_secs(2)).await;
+    assert!((1..=2).contains(&counter.first_copies(&gap)) && (1..=2).contains(&counter.first_copies(&behind)), "{:?}", counter.copies);
+    assert!(counter.copies.values().all(|count| *count == 1), "offered again, too, it comes once from each: {:?}", counter.copies);
+    running.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     let (bench, honest) = (Bench::new(), Bench::new());
@@ -73,7 +181,7 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     hostile.dial(address.clone()).expect("an address");
     let subscribed = async {
         let mut told = 0;
-        while told < 2 {
+        while told < 3 {
             if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { peer_id, .. })) =
                 hostile.select_next_some().await
             {
@@ -123,9 +231,11 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
 fn messages_are_judged_by_what_the_mempool_says() {
     let bench = Bench::new();
     let check = |story: &str, bytes: Bytes, offered_again: bool, expected: MessageAcceptance, waiting: usize| {
-        let verdict = judge(&bench.app, bytes, offered_again);
+        let hash = Hash::sha256(&[&bytes]);
+        let (verdict, held) = judge(&bench.app, bytes, offered_again);
         assert_eq!(format!("{verdict:?}"), format!("{expected:?}"), "{story}");
         assert_eq!(bench.app.waiting(), waiting, "{story}");
+        assert_eq!((held, bench.app.is_held(&hash)), (story.contains("gap").then_some(hash), story.contains("gap")), "{story}");
     };
     let mut forged = bench.transfer(0).to_vec();
     *forged.last_mut().expect("a signature") ^= 1;
@@ -140,7 +250,8 @@ fn messages_are_judged_by_what_the_mempool_says() {
     check("a forged signature", forged.into(), false, MessageAcceptance::Reject, 0);
     check("a byte too many", longer.into(), false, MessageAcceptance::Reject, 0);
     check("another chain's", elsewhere.into(), false, MessageAcceptance::Ignore, 0);
-    check("a gap", bench.transfer(1), true, MessageAcceptance::Ignore, 0);
+    check("a gap", bench.transfer(2), true, MessageAcceptance::Ignore, 0);
+    check("known, behind a gap, and offered again", bench.transfer(2), true, MessageAcceptance::Ignore, 0);
     check("in order", bench.transfer(0), false, MessageAcceptance::Accept, 1);
     check("known", bench.transfer(0), false, MessageAcceptance::Ignore, 1);
     check("known, and offered again", bench.transfer(0), true, MessageAcceptance::Accept, 1);
@@ -176,13 +287,13 @@ async fn what_cannot_be_judged_soon_is_handed_back() {
     assert!(matches!(ignored.acceptance, MessageAcceptance::Ignore));
     for number in 0..3u64 {
         let checked = tokio::time::timeout(PATIENCE, verdicts.recv()).await.expect("a verdict").expect("the judge lives");
-        let found = (checked.id, format!("{:?}", checked.acceptance));
+        let found = (checked.checked.id, format!("{:?}", checked.checked.acceptance));
         assert_eq!(found, (gossipsub::MessageId::from(number.to_be_bytes().to_vec()), "Accept".to_owned()), "in order");
     }
     // Room again, and an end with its queue.
     judge.take(message(3)).expect("room");
     drop(judge);
-    assert_eq!(verdicts.recv().await.map(|checked| format!("{:?}", checked.acceptance)), Some("Accept".to_owned()));
+    assert_eq!(verdicts.recv().await.map(|judged| format!("{:?}", judged.checked.acceptance)), Some("Accept".to_owned()));
     assert!(verdicts.recv().await.is_none());
 }
 
@@ -224,26 +335,11 @@ fn a_height_is_a_new_message_each_time_and_a_transaction_never() {
     assert_ne!(message(1, 1, &heights, &at(1)), message(1, 1, &heights, &at(2)), "each time anew");
 }
 
-#[test]
-fn a_transaction_passes_once_a_window() {
-    let mut passed = Passed::default();
-    let hash = |number: u8| Hash([number; 32]);
-    assert!(passed.turn(5));
-    passed.note(hash(1));
-    assert!(!passed.turn(5) && passed.now.contains(&hash(1)));
-    assert!(passed.turn(6) && !passed.now.contains(&hash(1)) && passed.before.contains(&hash(1)));
-    assert!(passed.turn(7) && !passed.before.contains(&hash(1)));
-    for number in 0..=PASSED as u64 {
-        passed.note(Hash::sha256(&[&number.to_be_bytes()]));
-    }
-    assert_eq!(passed.now.len(), PASSED, "bounded");
-}
-
 #[tokio::test]
 async fn what_nobody_could_take_is_offered_again() {
     let bench = Bench::new();
     let (mut gossip, _) = listening(&bench, 21, Vec::new()).await;
     let bytes = bench.transfer(0);
     gossip.offer_first(&bytes);
-    assert!(gossip.passed.now.is_empty(), "nobody was there");
+    assert_eq!(gossip.offers.first(&Hash::sha256(&[&bytes])), First::New, "nobody was there");
 }

@@ -44,6 +44,14 @@ pub(crate) enum Fault {
         /// How long it was worked on.
         after: Duration,
     },
+    /// Evidence is not taken; the number is of the codespace `evidence`.
+    #[error("evidence {code}: {words}")]
+    Evidence {
+        /// The number.
+        code: u32,
+        /// Why.
+        words: String,
+    },
     /// A bound on what this node does at once is reached.
     #[error("{0}")]
     Busy(&'static str),
@@ -60,6 +68,7 @@ impl Fault {
             Self::Stale { .. } => -32001,
             Self::Late { .. } => -32002,
             Self::Busy(_) => -32003,
+            Self::Evidence { .. } => -32004,
         }
     }
 
@@ -73,13 +82,14 @@ impl Fault {
             Self::Stale { .. } => "Unhealthy",
             Self::Late { .. } => "Timeout",
             Self::Busy(_) => "Busy",
+            Self::Evidence { .. } => "Evidence not taken",
         }
     }
 
     /// The HTTP status where the request stands in the path.
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Parse(_) | Self::Request(_) | Self::Params(_) => StatusCode::BAD_REQUEST,
+            Self::Parse(_) | Self::Request(_) | Self::Params(_) | Self::Evidence { .. } => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::NOT_FOUND,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -92,7 +102,7 @@ impl Fault {
     /// a 200.
     pub(crate) const fn status_of_answer(&self) -> StatusCode {
         match self {
-            Self::Method(_) | Self::Params(_) | Self::Internal(_) => StatusCode::OK,
+            Self::Method(_) | Self::Params(_) | Self::Internal(_) | Self::Evidence { .. } => StatusCode::OK,
             _ => self.status(),
         }
     }

@@ -3,11 +3,10 @@
 use consensus::Decided;
 use serde_json::{Value, json};
 use tendermint::block::Height;
-use tendermint_rpc::endpoint::block::v0_38::DialectBlock;
 use types::Hash;
 
 use super::error::Fault;
-use super::methods::{number, result_json, to_json};
+use super::methods::{block_json, number, result_json, to_json};
 use super::params::shown;
 
 /// How long a query may be: CometBFT's bound, in bytes.
@@ -95,7 +94,7 @@ impl Rendered {
         let mut outcome = to_json(&decided.outcome)?;
         outcome["tx_results"] = decided.outcome.tx_results.iter().map(result_json).collect::<Result<Vec<_>, _>>()?.into();
         let block = json!({
-            "block": to_json(&DialectBlock::from(decided.block.clone()))?,
+            "block": block_json(&decided.block)?,
             "block_id": to_json(&decided.id)?,
             "result_finalize_block": outcome,
         });

@@ -19,7 +19,7 @@ use tendermint::block::signed_header::SignedHeader;
 use tendermint::block::{Block, Commit, Height};
 use tendermint::merkle::{self, simple_hash_from_byte_vectors};
 use tendermint::{AppHash, Time, account, node, tx};
-use tendermint_rpc::endpoint::{block, block_by_hash, block_results, commit, consensus_params, header, header_by_hash, status};
+use tendermint_rpc::endpoint::{block, block_results, commit, consensus_params, header, header_by_hash, status};
 use tokio::sync::broadcast::error::RecvError;
 use types::Hash;
 
@@ -27,6 +27,7 @@ use super::error::Fault;
 use super::params::{Params, Text, missing};
 use super::{Door, Info};
 use crate::app::App;
+use crate::evidence::NotTaken as NotTakenEvidence;
 use crate::mempool::NotTaken;
 
 /// The CometBFT that this RPC speaks like: clients choose their dialect by it.
@@ -50,6 +51,7 @@ pub(super) enum Method {
     Block,
     BlockByHash,
     BlockResults,
+    BroadcastEvidence,
     BroadcastTxAsync,
     BroadcastTxCommit,
     BroadcastTxSync,
@@ -65,12 +67,13 @@ pub(super) enum Method {
 }
 
 /// The methods, their names, and the names of their parameters in order.
-pub(super) const METHODS: [(Method, &str, &[&str]); 17] = [
+pub(super) const METHODS: [(Method, &str, &[&str]); 18] = [
     (Method::AbciInfo, "abci_info", &[]),
     (Method::AbciQuery, "abci_query", &["path", "data", "height", "prove"]),
     (Method::Block, "block", &["height"]),
     (Method::BlockByHash, "block_by_hash", &["hash"]),
     (Method::BlockResults, "block_results", &["height"]),
+    (Method::BroadcastEvidence, "broadcast_evidence", &["evidence"]),
     (Method::BroadcastTxAsync, "broadcast_tx_async", &["tx"]),
     (Method::BroadcastTxCommit, "broadcast_tx_commit", &["tx"]),
     (Method::BroadcastTxSync, "broadcast_tx_sync", &["tx"]),
@@ -109,15 +112,16 @@ fn read(app: &App, info: &Info, method: Method, params: &Params) -> Result<Value
         Method::Block => {
             let block = stored(app, at(app, params)?)?.0;
             let block_id = consensus::commit::block_id(block.header.hash());
-            to_json(&block::v0_38::DialectResponse { block_id, block: block.into() })
+            Ok(json!({"block_id": to_json(&block_id)?, "block": block_json(&block)?}))
         }
         Method::BlockByHash => {
             let block = by_hash(app, params.hash("hash", Text::Base64)?);
             let block_id = block.as_ref().map(|block| consensus::commit::block_id(block.header.hash()));
-            let block = block.map(Into::into);
-            to_json(&block_by_hash::v0_38::DialectResponse { block_id: block_id.unwrap_or_default(), block })
+            let block = block.as_ref().map(block_json).transpose()?;
+            Ok(json!({"block_id": to_json(&block_id.unwrap_or_default())?, "block": block}))
         }
         Method::BlockResults => results(app, at(app, params)?),
+        Method::BroadcastEvidence => broadcast_evidence(app, params),
         Method::BroadcastTxSync => broadcast_sync(app, transaction(params)?),
         Method::Commit => signed_header(app, at(app, params)?),
         Method::ConsensusParams => {
@@ -318,6 +322,16 @@ fn abci_query(app: &App, params: &Params) -> Result<Value, Fault> {
     }}))
 }
 
+/// Into the pool of evidence; what waits or stands in a block already is as good, as in CometBFT.
+fn broadcast_evidence(app: &App, params: &Params) -> Result<Value, Fault> {
+    let json = params.json("evidence")?.ok_or_else(|| missing("evidence"))?;
+    let evidence = rpc::evidence::from_json(json).map_err(|error| Fault::Params(format!("`evidence` is none: {error}")))?;
+    let name = consensus::evidence::bytes::name(&evidence);
+    let refused = |refusal: NotTakenEvidence| Fault::Evidence { code: refusal.code(), words: refusal.to_string() };
+    app.take_evidence(evidence).map_err(refused)?;
+    Ok(json!({"hash": base64(&name.0)}))
+}
+
 fn transaction(params: &Params) -> Result<Bytes, Fault> {
     params.bytes("tx", Text::Base64)?.map(Bytes::from).ok_or_else(|| missing("tx"))
 }
@@ -459,6 +473,16 @@ fn internal(error: impl std::fmt::Display) -> Fault {
 
 pub(super) fn to_json(value: &impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(value).map_err(internal)
+}
+
+/// A block whose evidence is spelt as CometBFT does, with the power that the type loses.
+pub(super) fn block_json(block: &Block) -> Result<Value, Fault> {
+    let mut json = to_json(&block::v0_38::DialectBlock::from(block.clone()))?;
+    let evidence: Vec<Value> = block.evidence.iter().map(rpc::evidence::to_json).collect();
+    if !evidence.is_empty() {
+        json["evidence"]["evidence"] = evidence.into();
+    }
+    Ok(json)
 }
 
 /// A result whose data are in base64, as CometBFT writes and the type reads them.

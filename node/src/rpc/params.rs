@@ -112,6 +112,15 @@ impl Params {
         bytes.map(Some).ok_or_else(|| wrong(name, form))
     }
 
+    /// A JSON value.
+    pub(crate) fn json(&self, name: &'static str) -> Result<Option<Value>, Fault> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Given::Json(value)) => Ok(Some(value.clone())),
+            Some(Given::Uri(text)) => serde_json::from_str(text).map(Some).map_err(|_| wrong(name, "JSON")),
+        }
+    }
+
     /// A hash; it must be given.
     pub(crate) fn hash(&self, name: &'static str, json: Text) -> Result<[u8; 32], Fault> {
         let bytes = self.bytes(name, json)?.ok_or_else(|| missing(name))?;

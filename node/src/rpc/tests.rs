@@ -210,6 +210,8 @@ async fn bad_transactions_and_queries_are_refused_with_their_code() {
     let mut forged = signed.clone();
     forged.signature.0[3] ^= 1;
     let poor = terms.sign(&key(77), FeePayer::Author, transfer());
+    let elsewhere = Body::Transfer { to: key(11).public().address(), amount: Amount(5), memo: String::new().try_into().expect("short") };
+    let rival = terms.sign(&key(RICH), FeePayer::Author, elsewhere);
     let waiting = bench.transfer(1).to_vec();
     assert_eq!(bench.app.submit(waiting.clone().into()).map(|_| ()), Ok(()));
     let stories = [
@@ -220,9 +222,9 @@ async fn bad_transactions_and_queries_are_refused_with_their_code() {
         ("another chain's", other.sign(&key(RICH), FeePayer::Author, transfer()).to_bytes(), 3, "ledger"),
         ("a bad signature", forged.to_bytes(), 4, "ledger"),
         ("a sequence that was used", bench.transfer(0).to_vec(), 5, "ledger"),
-        ("a sequence with a gap", bench.transfer(7).to_vec(), 6, "ledger"),
-        ("an author without an account", poor.to_bytes(), 6, "ledger"),
+        ("an author without an account", poor.to_bytes(), 9, "ledger"),
         ("one that waits already", waiting, 1, "mempool"),
+        ("another one with the sequence of one that waits", rival.to_bytes(), 4, "mempool"),
     ];
     for (story, bytes, code, codespace) in stories {
         let (status, answer) = node.call("broadcast_tx_sync", json!({"tx": methods::base64(&bytes)})).await;
@@ -416,4 +418,44 @@ async fn our_client_proves_what_the_node_serves() {
     assert_eq!(chain.node().changes(types::Height(1), types::Height(99)).await.expect("hand-offs"), []);
     assert!(node.bench.folder().exists());
     making.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_comes_in_by_its_door_and_shows_in_a_block() {
+    use consensus::Host as _;
+    use consensus::evidence::bytes;
+    use events::{Filter, Rendered};
+    let node = Served::new(3).await;
+    let client = node.client();
+    let evidence = node.bench.two_votes(4, 2u32.into());
+    let json = rpc::evidence::to_json(&evidence);
+    let with = |path: &str, value: Value| {
+        let mut json = json.clone();
+        *json.pointer_mut(path).expect("a field") = value;
+        json!({"evidence": json})
+    };
+    check("nothing", &node.call("broadcast_evidence", json!({})).await, 200, -32602, "`evidence` is missing");
+    check("no object", &node.call("broadcast_evidence", json!({"evidence": 7})).await, 200, -32602, "`evidence` is none");
+    check("another kind", &node.call("broadcast_evidence", with("/type", json!("mine"))).await, 200, -32602, "`evidence` is none");
+    check("another power", &node.call("broadcast_evidence", with("/value/ValidatorPower", json!("7"))).await, 200, -32004, "evidence 12: ");
+    check("not JSON", &node.get("/broadcast_evidence?evidence=%7B").await, 400, -32602, "`evidence` must be JSON");
+    assert!(node.bench.app.pending_evidence(usize::MAX).is_empty(), "none of it was taken");
+
+    let escaped: String = json.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let uri = format!("/broadcast_evidence?evidence={escaped}");
+    let name = methods::base64(&bytes::name(&evidence).0);
+    for (story, answer) in [("by URI", node.get(&uri).await), ("again", node.call("broadcast_evidence", json!({"evidence": json})).await)] {
+        assert_eq!((answer.0, &answer.1["result"]["hash"]), (200, &name), "{story}: {}", answer.1);
+    }
+    let (app, bench) = (Arc::clone(&node.bench.app), Arc::clone(&node.bench));
+    let mut blocks = app.blocks();
+    let height = tokio::task::spawn_blocking(move || bench.make_block()).await.expect("a block");
+    let block = client.block(height).await.expect("the published client reads it").block;
+    assert_eq!(block.evidence.as_ref(), std::slice::from_ref(&evidence));
+    assert_eq!(block.header.evidence_hash, Some(bytes::list_hash(&block.evidence)));
+    let by_hash = client.block_by_hash(block.header.hash()).await.expect("the published client reads it").block.expect("known");
+    assert_eq!(by_hash, block);
+    let rendered = Rendered::new(&blocks.recv().await.expect("a block")).expect("JSON");
+    let told = rendered.messages(Filter::NewBlock, &json!(1), "q").concat();
+    assert!(told.contains("\"ValidatorPower\""), "{told}");
 }

@@ -10,7 +10,8 @@ use jmt::{KeyHash, Sha256Jmt};
 use ledger::Params;
 use ledger::account::Account;
 use ledger::state::key as at;
-use light::testing::{Chain, key, validators};
+use light::attack::{self, BadAttack, Common, Ours};
+use light::testing::{Chain, Manner, key, validators};
 use light::{Trust, Validators};
 use prost::Message as _;
 use serde::Serialize;
@@ -18,9 +19,11 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tendermint::abci::Code;
 use tendermint::abci::types::ExecTxResult;
+use tendermint::block::Header;
 use tendermint::block::signed_header::SignedHeader;
+use tendermint::evidence::Evidence;
 use tendermint_rpc::endpoint::abci_query::AbciQuery;
-use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, tx, validators as sets};
+use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, evidence, tx, validators as sets};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use types::{Address, Amount, Decode, Encode, Hash, Height};
@@ -59,7 +62,12 @@ pub(super) struct World {
     store: Arc<MockTreeStore>,
     anchored: Anchored,
     sent: Arc<Mutex<BTreeMap<Hash, (u32, ExecTxResult)>>>,
+    /// What it was told of attacks, and whom it finds guilty.
+    pub(super) accused: Arc<Mutex<Vec<Judgement>>>,
 }
+
+/// The offenders, or why there are none.
+pub(super) type Judgement = Result<Vec<Address>, BadAttack>;
 
 #[derive(Clone)]
 struct Anchored {
@@ -78,11 +86,43 @@ impl World {
             let root = write(&store, height - 1, &anchored);
             headers.push(chain.block(height, root, set(&sets, height), set(&sets, height + 1)));
         }
-        Self { lie: Lie::None, chain, sets, headers, store, anchored, sent: Arc::default() }
+        Self { lie: Lie::None, chain, sets, headers, store, anchored, sent: Arc::default(), accused: Arc::default() }
     }
 
     pub(super) fn lying(lie: Lie) -> Self {
         Self { lie, ..Self::new() }
+    }
+
+    /// With another header at a height, signed by the same validators.
+    pub(super) fn with(mut self, height: u64, manner: Manner<'_>, bend: impl FnOnce(&mut Header)) -> Self {
+        let (set, next) = (set(&self.sets, height), set(&self.sets, height + 1));
+        let mut header =
+            self.header(height).map_or_else(|| self.chain.header(height, Hash([1; 32]), set, next), |signed| signed.header.clone());
+        bend(&mut header);
+        let signed = self.chain.sign(header, set, manner);
+        self.headers.retain(|signed| signed.header.height.value() != height);
+        self.headers.push(signed);
+        self
+    }
+
+    /// With no block above a height.
+    pub(super) fn cut(mut self, height: u64) -> Self {
+        self.headers.retain(|signed| signed.header.height.value() <= height);
+        self
+    }
+
+    fn tip(&self) -> u64 {
+        self.headers.iter().map(|signed| signed.header.height.value()).max().expect("there are blocks")
+    }
+
+    pub(super) fn hash(&self, height: u64) -> Hash {
+        let tendermint::Hash::Sha256(hash) = self.header(height).expect("a block").header.hash() else { panic!("a hash") };
+        Hash(hash)
+    }
+
+    /// The time of a height.
+    pub(super) fn time(&self, height: u64) -> tendermint::Time {
+        self.chain.time(height)
     }
 
     pub(super) fn genesis(&self) -> Trust {
@@ -136,6 +176,7 @@ impl World {
             "abci_query" => Ok(value(&abci_query::Response { response: self.query(params) })),
             "broadcast_tx_sync" => Ok(self.take(params["tx"].as_str().expect("base64"))),
             "tx" => self.found(),
+            "broadcast_evidence" => self.judge(params["evidence"].clone()),
             other => Err(format!("no method {other}")),
         };
         let id = &question["id"];
@@ -146,7 +187,7 @@ impl World {
     }
 
     fn commit(&self, height: Option<u64>) -> Result<Value, String> {
-        let height = height.unwrap_or(TIP);
+        let height = height.unwrap_or_else(|| self.tip());
         let asked = if self.lie == Lie::OtherHeader { height - 1 } else { height };
         let mut signed_header = self.header(asked).cloned().ok_or("height must not be above the tip")?;
         if self.lie == Lie::ForgedHeader {
@@ -158,6 +199,20 @@ impl World {
 
     fn header(&self, height: u64) -> Option<&SignedHeader> {
         self.headers.iter().find(|signed| signed.header.height.value() == height)
+    }
+
+    /// As a full node does, which has this chain and no other.
+    fn judge(&self, json: Value) -> Result<Value, String> {
+        let Evidence::LightClientAttack(evidence) = crate::evidence::from_json(json)? else { return Err("votes".to_owned()) };
+        let common = self.header(evidence.common_height.value()).ok_or("no such height")?;
+        let common = Common { header: &common.header, validators: self.validators(evidence.common_height.value()) };
+        let height = evidence.conflicting_block.signed_header.header.height.value();
+        let tip = self.header(self.tip()).expect("a block");
+        let ours = self.header(height).map_or(Ours::Tip(&tip.header), Ours::Block);
+        let verdict = attack::verify(&evidence, self.chain.id(), &common, ours);
+        self.accused.lock().expect("no test panics here").push(verdict.clone());
+        verdict.map_err(|error| error.to_string())?;
+        Ok(value(&evidence::Response { hash: tendermint::Hash::Sha256(attack::hash(&evidence).0) }))
     }
 
     fn page(&self, height: u64, page: u64) -> Value {

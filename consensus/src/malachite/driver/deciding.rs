@@ -10,6 +10,7 @@ use tendermint::block::Commit;
 use super::{Driver, DriverError, transactions};
 use crate::chain;
 use crate::commit::{self, block_id};
+use crate::evidence::misbehavior;
 use crate::host::{Decided, Host};
 use crate::malachite::context::{ConsensusSignature, Zynk};
 use crate::validators::ValidatorSet;
@@ -24,10 +25,11 @@ impl<H: Host> Driver<H> {
         let missing = || DriverError::Missing { height: height.0, hash };
         let body = self.proposed.iter().find(|proposed| proposed.hash == hash.0).map(|proposed| proposed.body.clone());
         let block = chain::decode(&body.ok_or_else(missing)?, self.max_block_bytes()).map_err(|_| missing())?;
+        self.tell_of_evidence(&block);
         let outcome = self.host.finalize_block(request::FinalizeBlock {
             txs: transactions(&block),
             decided_last_commit: self.state.commit_info(block.last_commit.as_ref()),
-            misbehavior: Vec::new(),
+            misbehavior: misbehavior(&block.evidence),
             hash: block.header.hash(),
             height: block.header.height,
             time: block.header.time,

@@ -10,6 +10,8 @@ use types::Hash;
 
 use super::{Driver, DriverError, address_bytes, hash_bytes};
 use crate::chain;
+use crate::evidence::bytes::list_size;
+use crate::evidence::misbehavior;
 use crate::host::{Host, Proposed};
 use crate::malachite::context::{BlockHash, Height, Zynk};
 use crate::malachite::parts::{Announcement, split};
@@ -50,25 +52,27 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    /// A new block of what waits.
+    /// A new block of what waits: evidence first.
     fn build(&self, me: account::Id, round: u32) -> Proposed {
         let max_bytes = self.max_block_bytes();
         let state = &self.state;
         let now = Time::now();
-        // Header, commit and framing take their part of the block.
-        let room = max_bytes.saturating_sub(4096 + 128 * state.validators.as_slice().len());
+        let evidence = self.evidence();
+        // Header, commit and framing take their part of the block, and evidence goes before transactions.
+        let taken = 4096 + 128 * state.validators.as_slice().len() + list_size(&evidence);
+        let room = max_bytes.saturating_sub(taken);
         let prepared = self.host.prepare_proposal(request::PrepareProposal {
             max_tx_bytes: i64::try_from(room).unwrap_or(i64::MAX),
             txs: self.host.pending(room),
             local_last_commit: None,
-            misbehavior: Vec::new(),
+            misbehavior: misbehavior(&evidence),
             height: state.next_height(),
             time: state.build(me, now, Vec::new(), None).header.time,
             next_validators_hash: state.next_validators.hash(),
             proposer_address: me,
         });
         let transactions = prepared.txs.into_iter().map(Vec::from).collect();
-        let block = state.build(me, now, transactions, self.last_commit.clone());
+        let block = state.build_with(evidence, me, now, transactions, self.last_commit.clone());
         let valid = self.accepted(&block);
         if !valid {
             tracing::error!(height = %block.header.height, "this node's own application refuses the block that it prepared");

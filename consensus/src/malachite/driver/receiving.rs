@@ -62,6 +62,10 @@ impl<H: Host> Driver<H> {
 
     /// Judges a complete proposal and keeps it; one that is here already is not judged again.
     pub(super) fn admit(&mut self, assembled: Assembled) -> Result<Option<ProposedValue<Zynk>>, DriverError> {
+        if self.may_begin().is_err() {
+            // What is kept is not judged again, and the next program may judge otherwise.
+            return Ok(None);
+        }
         let announcement = &assembled.init.announcement;
         let of_round = || self.proposed.iter().filter(|proposed| proposed.round == announcement.round);
         if let Some(known) = of_round().find(|proposed| proposed.hash == announcement.block.0) {
@@ -92,7 +96,7 @@ impl<H: Host> Driver<H> {
         let fresh = announcement.valid_round.is_none();
         let own = block.header.proposer_address == announcement.proposer();
         let timely = if fresh { ChainState::check_fresh(&block, Time::now()) } else { Ok(()) };
-        let followed = timely.and_then(|()| self.state.check(&block));
+        let followed = timely.and_then(|()| self.state.check(&block, self.host.history()));
         let followed = if fresh && !own { Err(BadBlock::Header { field: "proposer address" }) } else { followed };
         if let Err(error) = &followed {
             tracing::warn!(height = announcement.height, round = announcement.round, %error, "refused a proposal");

@@ -45,7 +45,7 @@ impl<H: Host> Driver<H> {
         let Ok(block) = chain::decode(&body, self.max_block_bytes()) else {
             return Ok(SyncedValueOutcome::PeerFault);
         };
-        if let Err(error) = self.state.check(&block) {
+        if let Err(error) = self.state.check(&block, self.host.history()) {
             tracing::warn!(%height, %error, "refused a synced block");
             return Ok(SyncedValueOutcome::PeerFault);
         }

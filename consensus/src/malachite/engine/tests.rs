@@ -9,7 +9,9 @@ use crate::malachite::context::{BlockHash, Height, Vote};
 fn signer(folder: &tempfile::TempDir) -> GuardedSigner {
     let key = SigningKey::from_seed(&[1; 32]);
     let (guard, _) = Guard::open(&folder.path().join("guard"), key.public()).expect("a guard");
-    GuardedSigner::new("zynk-test-1".try_into().expect("a name"), key, Arc::new(Mutex::new(guard)))
+    let log = folder.path().join("log");
+    std::fs::write(&log, []).expect("a file");
+    GuardedSigner::new("zynk-test-1".try_into().expect("a name"), key, Arc::new(Mutex::new(guard)), Arc::new(log))
 }
 
 fn vote(hash: u8) -> Vote {
@@ -41,4 +43,15 @@ async fn a_refused_signature_is_the_reason_of_the_end() {
     assert_eq!(said(&signer, [Stopped::Ended]), refused, "also where the driver's thread has panicked");
     let missing = || Stopped::Driver(DriverError::Missing { height: 7, hash: Hash::ZERO });
     assert_eq!(said(&signer, [missing(), gone()]), missing().to_string(), "what is a reason of its own stands");
+}
+
+#[tokio::test]
+async fn nothing_is_signed_when_what_led_to_a_vote_cannot_be_made_durable() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let signer = signer(&folder);
+    std::fs::remove_file(folder.path().join("log")).expect("the log is there");
+    signer.sign_vote(vote(1)).await.expect_err("no log, no vote");
+    assert!(signer.refusal().is_some_and(|refusal| refusal.contains("log could not be synced")), "{:?}", signer.refusal());
+    std::fs::write(folder.path().join("log"), []).expect("a file");
+    signer.sign_vote(vote(2)).await.expect("the guard was not asked before");
 }

@@ -19,7 +19,7 @@ fn signer() -> GuardedSigner {
     let key = SigningKey::from_seed(&[1; 32]);
     let folder = tempfile::tempdir().expect("a folder");
     let (guard, _) = Guard::open(&folder.path().join("guard"), key.public()).expect("a guard");
-    GuardedSigner::new(CHAIN.try_into().expect("a name"), key, Arc::new(Mutex::new(guard)))
+    GuardedSigner::new(CHAIN.try_into().expect("a name"), key, Arc::new(Mutex::new(guard)), Arc::new(folder.path().join("log")))
 }
 
 fn body(bytes: usize) -> Bytes {

@@ -1,0 +1,156 @@
+//! Which transactions have passed between this node and its neighbours, and when one that still waits
+//! is offered again: rarely, and not by everybody.
+
+use std::collections::HashMap;
+
+use types::Hash;
+
+/// At most this many transactions are remembered.
+const REMEMBERED: usize = 16_384;
+/// A transaction rests for this many windows at most before it is offered again.
+const LONGEST_REST: u64 = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// A copy came in or went out in the window `last`; it then rests for this many.
+    Passed { last: u64, rest: u64 },
+    /// It came before its author's earlier ones and was not passed on.
+    Held,
+}
+
+/// How a transaction that became ready is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// As a new one.
+    New,
+    /// As one that is offered again: its first message has been here, and was not passed on.
+    Again,
+    /// Not at all: it came in or went out already.
+    Never,
+}
+
+/// What this node remembers of transactions, by windows of time.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    known: HashMap<Hash, Known>,
+}
+
+impl Offers {
+    /// A copy comes in or goes out. After each window in which one does, the transaction rests twice as
+    /// long.
+    pub(super) fn passes(&mut self, transaction: Hash, window: u64) {
+        let rest = match self.known.get(&transaction) {
+            Some(Known::Passed { last, rest }) if *last == window => *rest,
+            Some(Known::Passed { rest, .. }) => LONGEST_REST.min(rest * 2),
+            Some(Known::Held) | None => 1,
+        };
+        if self.known.len() < REMEMBERED || self.known.contains_key(&transaction) {
+            self.known.insert(transaction, Known::Passed { last: window, rest });
+        }
+    }
+
+    /// It is held, so it did not pass.
+    pub(super) fn is_held(&mut self, transaction: Hash) {
+        if let Some(known) = self.known.get_mut(&transaction) {
+            *known = Known::Held;
+        }
+    }
+
+    /// It became ready.
+    pub(super) fn first(&self, transaction: &Hash) -> First {
+        match self.known.get(transaction) {
+            None => First::New,
+            Some(Known::Held) => First::Again,
+            Some(Known::Passed { .. }) => First::Never,
+        }
+    }
+
+    /// Whether it has rested long enough, or never passed.
+    pub(super) fn is_due(&self, transaction: &Hash, window: u64) -> bool {
+        match self.known.get(transaction) {
+            Some(Known::Passed { last, rest }) => window >= last + rest,
+            Some(Known::Held) | None => true,
+        }
+    }
+
+    /// A neighbour came that may lack all of them: they rest for one window only.
+    pub(super) fn somebody_came(&mut self) {
+        for known in self.known.values_mut() {
+            if let Known::Passed { rest, .. } = known {
+                *rest = 1;
+            }
+        }
+    }
+
+    /// Forgets what neither waits nor passed in this window or the one before.
+    pub(super) fn forget(&mut self, window: u64, mut waits: impl FnMut(&Hash) -> bool) {
+        self.known.retain(|transaction, known| matches!(known, Known::Passed { last, .. } if *last + 1 >= window) || waits(transaction));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(number: u64) -> Hash {
+        Hash::sha256(&[&number.to_be_bytes()])
+    }
+
+    /// The windows from the first on in which it would be offered, if it is whenever it is due.
+    fn offered(offers: &mut Offers, windows: std::ops::Range<u64>) -> Vec<u64> {
+        let offer = |window: &u64| {
+            let due = offers.is_due(&hash(1), *window);
+            if due {
+                offers.passes(hash(1), *window);
+            }
+            due
+        };
+        windows.filter(offer).collect()
+    }
+
+    #[test]
+    fn it_rests_twice_as_long_each_time() {
+        let mut offers = Offers::default();
+        assert_eq!(offered(&mut offers, 100..330), [100, 101, 103, 107, 115, 131, 163, 227, 291]);
+        offers.somebody_came();
+        assert_eq!(offered(&mut offers, 330..340), [330, 332, 336], "after somebody came");
+    }
+
+    #[test]
+    fn what_somebody_else_offered_rests() {
+        let mut offers = Offers::default();
+        offers.passes(hash(1), 100);
+        offers.passes(hash(1), 100);
+        assert!(!offers.is_due(&hash(1), 100) && offers.is_due(&hash(1), 101), "two copies in one window count once");
+        offers.passes(hash(1), 101);
+        assert!(!offers.is_due(&hash(1), 102) && offers.is_due(&hash(1), 103));
+    }
+
+    #[test]
+    fn what_passed_is_not_offered_as_new() {
+        let mut offers = Offers::default();
+        assert_eq!(offers.first(&hash(1)), First::New);
+        offers.passes(hash(1), 100);
+        assert_eq!(offers.first(&hash(1)), First::Never);
+        offers.is_held(hash(1));
+        assert_eq!((offers.first(&hash(1)), offers.is_due(&hash(1), 100)), (First::Again, true));
+        offers.passes(hash(1), 100);
+        assert_eq!((offers.first(&hash(1)), offers.is_due(&hash(1), 100)), (First::Never, false));
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let mut offers = Offers::default();
+        for number in 0..4 {
+            offers.passes(hash(number), 100 + number);
+        }
+        offers.is_held(hash(3));
+        offers.forget(103, |transaction| *transaction == hash(0));
+        let left: Vec<bool> = (0..4).map(|number| offers.known.contains_key(&hash(number))).collect();
+        assert_eq!(left, [true, false, true, false], "it waits; neither; the window before; held no longer");
+        for number in 0..=REMEMBERED as u64 {
+            offers.passes(hash(number), 104);
+        }
+        assert_eq!(offers.known.len(), REMEMBERED, "bounded");
+    }
+}

@@ -1,0 +1,184 @@
+//! `zynk node init` and `zynk node show`: the home of a node, and what others need to know of it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use genesis::{Genesis, KeyFile, KeyKind, peer_id_text};
+use node::config::{Config, Home, Network, Rpc};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::report::Report;
+
+/// From a node's port for consensus to its port for clients.
+const RPC: u16 = 1;
+
+/// From a node's port for consensus to its port for transactions.
+const GOSSIP: u16 = 2;
+
+/// The port for consensus, as CometBFT has it.
+const PORT: u16 = 26656;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    zynk node init --home node --genesis genesis.json --moniker alpha --peer 12D3KooW…@203.0.113.7\n  \
+    zynk node --home node\n\n\
+    Without --genesis, put genesis.json into the home before the node starts. With --validator the home gets a key that\n\
+    signs votes; it counts once `zynk validator create`, or the genesis, has made a validator of it.")]
+pub(crate) struct Init {
+    /// The node's home folder; what is there is left as it is
+    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER")]
+    home: PathBuf,
+    /// What people call the node
+    #[arg(long, value_name = "NAME")]
+    moniker: String,
+    /// The chain's genesis, which is copied
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Make a key that signs votes, too
+    #[arg(long)]
+    validator: bool,
+    /// The address to listen on for other nodes
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    listen: IpAddr,
+    /// The port for consensus; the next is for clients on this machine, the one after it for transactions
+    #[arg(long, value_name = "PORT", default_value_t = PORT)]
+    port: u16,
+    /// A node to stay connected to, as `zynk node show` names it; may be given often
+    #[arg(long = "peer", value_name = "PEER@HOST[:PORT]")]
+    peers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zynk node show --home node --host 203.0.113.7")]
+pub(crate) struct Show {
+    /// The node's home folder
+    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER")]
+    home: PathBuf,
+    /// The name or address under which others reach this machine
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+}
+
+pub(crate) fn init(arguments: &Init) -> Result<Report, Failure> {
+    let home = Home::new(&arguments.home);
+    let config = config(arguments).map_err(Failure::Run)?;
+    let genesis = arguments.genesis.as_deref().map(|path| Genesis::load(path).map_err(Failure::file(path))).transpose()?;
+    if home.config().exists() {
+        return Err(genesis::Error::Exists(home.config()).into());
+    }
+    std::fs::create_dir_all(&arguments.home).map_err(Failure::io(&arguments.home))?;
+    make(&home.node_key(), KeyKind::Node)?;
+    if arguments.validator {
+        make(&home.validator_key(), KeyKind::Validator)?;
+    }
+    if let Some(genesis) = &genesis {
+        genesis::file::replace_public(&home.genesis(), genesis.to_json().as_bytes())?;
+    }
+    // Last: a home with it is whole.
+    config.save(&home.config()).map_err(Failure::Run)?;
+    let (text, value) = describe(&home, &config, "HOST")?;
+    Ok(Report::new(format!("made a home in {}\n{text}", arguments.home.display()), value))
+}
+
+pub(crate) fn show(arguments: &Show) -> Result<Report, Failure> {
+    let home = Home::new(&arguments.home);
+    let config = Config::load(&home.config()).map_err(Failure::Run)?;
+    let (text, value) = describe(&home, &config, &arguments.host)?;
+    Ok(Report::new(text, value))
+}
+
+/// A key that is there already is kept: it may be known to others.
+fn make(path: &Path, kind: KeyKind) -> Result<(), Failure> {
+    if path.exists() { KeyFile::load(path, kind).map(drop) } else { KeyFile::generate(kind).create(path) }.map_err(Failure::file(path))
+}
+
+fn describe(home: &Home, config: &Config, host: &str) -> Result<(String, Value), Failure> {
+    let load = |path: PathBuf, kind| KeyFile::load(&path, kind).map_err(Failure::file(&path));
+    let node = load(home.node_key(), KeyKind::Node)?.public();
+    let validator = if home.validator_key().exists() { Some(load(home.validator_key(), KeyKind::Validator)?.public()) } else { None };
+    let port = port_of(&config.consensus);
+    let peer = format!("{}@{host}:{port}", peer_id_text(&node));
+    let votes = validator.map_or_else(String::new, |key| format!("\nvotes are signed by {key} (validator {})", key.address()));
+    let text = format!(
+        "{} listens on {} and {}, for clients on {}\nothers name it --peer {peer}{votes}",
+        config.moniker, config.consensus.listen, config.gossip.listen, config.rpc.listen
+    );
+    let value = json!({
+        "moniker": config.moniker,
+        "peer": peer,
+        "node_key": node,
+        "consensus_key": validator,
+        "validator": validator.map(|key| key.address()),
+        "rpc": config.rpc.listen,
+    });
+    Ok((text, value))
+}
+
+fn port_of(network: &Network) -> String {
+    network.listen.to_string().split('/').nth(4).unwrap_or_default().to_owned()
+}
+
+fn config(arguments: &Init) -> anyhow::Result<Config> {
+    let Init { listen, port, .. } = *arguments;
+    anyhow::ensure!(port <= u16::MAX - GOSSIP, "the port must be at most {}", u16::MAX - GOSSIP);
+    let on = |offset: u16| multiaddress(&listen.to_string(), port + offset);
+    let network = |offset: u16| -> anyhow::Result<Network> {
+        let peers = arguments.peers.iter().map(|peer| Ok(address(peer, offset)?.parse()?));
+        Ok(Network { listen: on(offset).parse()?, peers: peers.collect::<anyhow::Result<_>>()? })
+    };
+    Ok(Config {
+        moniker: arguments.moniker.clone(),
+        consensus: network(0)?,
+        gossip: network(GOSSIP)?,
+        rpc: Rpc { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port + RPC)) },
+    })
+}
+
+/// The address of a peer's port. The consensus network finds out for itself who answers there.
+fn address(peer: &str, offset: u16) -> anyhow::Result<String> {
+    let wanted = || format!("{peer}: a peer is PEER@HOST or PEER@HOST:PORT, as `zynk node show` prints it");
+    let (id, place) = peer.split_once('@').with_context(wanted)?;
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().with_context(wanted)?),
+        _ => (place, PORT),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port.checked_add(offset).with_context(wanted)?;
+    let address = multiaddress(host, port);
+    Ok(if offset == GOSSIP { format!("{address}/p2p/{id}") } else { address })
+}
+
+fn multiaddress(host: &str, port: u16) -> String {
+    let kind = match host.parse() {
+        Ok(IpAddr::V4(_)) => "ip4",
+        Ok(IpAddr::V6(_)) => "ip6",
+        Err(_) => "dns",
+    };
+    format!("/{kind}/{host}/tcp/{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn a_peer_is_named_once_for_both_networks() {
+        let cases = [
+            ("12D3@203.0.113.7", Some(("/ip4/203.0.113.7/tcp/26656", "/ip4/203.0.113.7/tcp/26658/p2p/12D3"))),
+            ("12D3@203.0.113.7:4000", Some(("/ip4/203.0.113.7/tcp/4000", "/ip4/203.0.113.7/tcp/4002/p2p/12D3"))),
+            ("12D3@node.example:4000", Some(("/dns/node.example/tcp/4000", "/dns/node.example/tcp/4002/p2p/12D3"))),
+            ("12D3@2001:db8::7", Some(("/ip6/2001:db8::7/tcp/26656", "/ip6/2001:db8::7/tcp/26658/p2p/12D3"))),
+            ("12D3@[2001:db8::7]:4000", Some(("/ip6/2001:db8::7/tcp/4000", "/ip6/2001:db8::7/tcp/4002/p2p/12D3"))),
+            ("203.0.113.7", None),
+            ("12D3@203.0.113.7:port", None),
+            ("12D3@203.0.113.7:65535", None),
+        ];
+        for (text, expected) in cases {
+            let both = address(text, 0).and_then(|consensus| Ok((consensus, address(text, 2)?)));
+            assert_eq!(both.ok(), expected.map(|(consensus, gossip)| (consensus.to_owned(), gossip.to_owned())), "{text}");
+        }
+    }
+}
