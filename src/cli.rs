@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Link(account::Link),
     /// Remove a device from this identity
     Unlink(account::Unlink),
+    /// Give this device another Signal key, which its old one signs for
+    RotateKey(account::RotateKey),
     /// Take an identity back with its 24 words
     Recover(account::Recover),
     /// Write to somebody, end to end encrypted

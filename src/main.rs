@@ -45,6 +45,7 @@ fn run(command: Command, json: bool) -> Result<Report, Failure> {
         Command::Register(arguments) => wait(account::register(arguments)),
         Command::Link(arguments) => wait(account::link(arguments, json)),
         Command::Unlink(arguments) => wait(account::unlink(arguments)),
+        Command::RotateKey(arguments) => wait(account::rotate_key(arguments)),
         Command::Recover(arguments) => wait(account::recover(arguments)),
         Command::Send(arguments) => wait(messages::send(arguments)),
         Command::Listen(arguments) => wait(messages::listen(arguments, json)),

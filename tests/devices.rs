@@ -9,10 +9,16 @@ use std::time::Duration;
 
 use client::contact::Change;
 use client::{Error, Event};
-use identity::Operation;
+use identity::{Control, DeviceKeys, Did, Draft, Operation, SignalKey};
 use ledger::Body;
 use mailbox::{Address, history};
+use people::raw::{Visitor, unusable_prekeys};
 use people::{Letters, Phone, Town};
+use reqwest::Method;
+use rpc::Chain;
+use rpc::relay::{Ask, Challenge, Operate, PublishPrekeys, Register, SignIn, Tokens, path};
+use serde_json::json;
+use types::{Encode as _, List, SigningKey};
 use world::{PATIENCE, until};
 
 impl Town {
@@ -108,6 +114,187 @@ fn devices_join_and_leave_and_the_kit_brings_an_identity_back() {
     let still = town.runtime.block_on(bob.client.verify_contact(&anew.address.did)).expect("bob can write to her");
     assert_eq!(still.contact.entry.devices.iter().map(|device| device.id).collect::<Vec<_>>(), [recovered.device]);
     town.judge();
+}
+
+#[test]
+fn a_key_that_its_old_one_signed_for_is_proven() {
+    let mut town = Town::start_with(|network| {
+        let path = network.relay_home().config();
+        let mut config = relay::Config::load(&path).expect("a configuration");
+        // Two devices ask for the same keys in a minute, as often as in a year.
+        config.limits.bundles = 1_000;
+        config.save(&path).expect("it is written");
+    });
+    let (mut alice, mut bob) = (town.person(), town.person());
+    let mut tablet = town.link(&alice);
+    town.connect([&mut alice, &mut tablet, &mut bob]);
+    let mut sent = Letters::default();
+    sent.write(&town, &alice, &bob.address.did);
+    sent.write(&town, &bob, &alice.address.did);
+    town.settle(&mut [&mut alice, &mut tablet, &mut bob], &sent);
+    let busy = town.runtime.block_on(bob.client.rotate_key(PATIENCE));
+    assert!(matches!(busy, Err(Error::Busy(_))), "while he listens: {busy:?}");
+
+    // What is written to him before waits at the relay under his old key, and what he writes waits in his outbox.
+    town.hang_up(&mut bob);
+    for _ in 0..3 {
+        sent.write(&town, &alice, &bob.address.did);
+    }
+    until("the relay has them", PATIENCE, || (town.waiting(&alice) == 0).then_some(()));
+    sent.write(&town, &bob, &alice.address.did);
+    let key = town.runtime.block_on(bob.client.rotate_key(PATIENCE)).expect("a new key");
+    town.connect([&mut bob]);
+    for (from, to) in [(&bob, &alice), (&alice, &bob), (&tablet, &bob)] {
+        sent.write(&town, from, &to.address.did);
+    }
+    town.settle(&mut [&mut alice, &mut tablet, &mut bob], &sent);
+    let proven = [Change::KeyProven { device: bob.address.device }];
+    for phone in [&mut alice, &mut tablet] {
+        town.runtime.block_on(phone.client.verify_contact(&bob.address.did)).expect("his keys are proven");
+        assert_eq!(town.changes(phone, &bob), proven, "once, and no reset");
+        town.overhear(phone);
+        let told = phone.events.iter().filter(|event| matches!(event, Event::Changed { note } if note.did == bob.address.did));
+        assert_eq!(told.count(), 1);
+    }
+
+    // And once more: the word of the key before is replaced by that of this one.
+    town.hang_up(&mut bob);
+    let next = town.runtime.block_on(bob.client.rotate_key(PATIENCE)).expect("a new key");
+    assert_ne!(next, key);
+    town.connect([&mut bob]);
+    sent.write(&town, &bob, &alice.address.did);
+    town.settle(&mut [&mut alice, &mut tablet, &mut bob], &sent);
+    assert_eq!(town.changes(&alice, &bob), [&proven[..], &proven[..]].concat());
+
+    // A device without the control key cannot.
+    town.hang_up(&mut tablet);
+    let refused = town.runtime.block_on(tablet.client.rotate_key(PATIENCE));
+    assert!(matches!(refused, Err(Error::NoControl)), "{refused:?}");
+}
+
+#[test]
+fn a_rotation_that_breaks_off_goes_on_and_loses_nothing() {
+    let mut town = Town::start();
+    let (mut alice, mut bob) = (town.person(), town.person());
+    town.connect([&mut alice, &mut bob]);
+    let mut sent = Letters::default();
+    sent.write(&town, &alice, &bob.address.did);
+    sent.write(&town, &bob, &alice.address.did);
+    town.settle(&mut [&mut alice, &mut bob], &sent);
+    town.hang_up(&mut bob);
+    // The line is cut wherever it happens to be, while Alice goes on writing, until a try comes through.
+    let mut tries = 0;
+    until("a rotation that comes through", PATIENCE, || {
+        tries += 1;
+        sent.write(&town, &alice, &bob.address.did);
+        let patience = Duration::from_millis(200 * tries);
+        let ended = town.runtime.block_on(async { tokio::time::timeout(patience, bob.client.rotate_key(PATIENCE)).await });
+        bob.tap.cut();
+        ended.ok()?.ok()
+    });
+    assert!(tries > 1, "it broke off");
+    town.connect([&mut bob]);
+    sent.write(&town, &bob, &alice.address.did);
+    town.settle(&mut [&mut alice, &mut bob], &sent);
+    town.runtime.block_on(alice.client.verify_contact(&bob.address.did)).expect("his keys are proven");
+    // A try that broke off with its last word had come through: then the next gave him one more key.
+    let (proven, changes) = (Change::KeyProven { device: bob.address.device }, town.changes(&alice, &bob));
+    assert!((1..=2).contains(&changes.len()) && changes.iter().all(|change| *change == proven), "{changes:?} after {tries} tries");
+    println!("{tries} tries, {} keys", changes.len());
+}
+
+/// Somebody whose Signal key is replaced by hand: who has lost the old one has nothing to sign with.
+#[test]
+fn a_key_that_its_old_one_did_not_sign_for_is_a_reset() {
+    let mut town = Town::start();
+    let alice = town.person();
+    let bob = Handmade::new(&mut town);
+    let (knows, did) = (alice.client.clone(), bob.did);
+    let stories = [
+        ("without a word", None, None),
+        ("with a word that is said to be there, and nobody shows", Some([1; 64]), None),
+        ("with a forged word", Some([1; 64]), Some([1; 64])),
+    ];
+    let mut expected = Vec::new();
+    for (place, (story, claimed, shown)) in (1..).zip(stories) {
+        // He has published nothing usable, so nothing can be sent to him; what the chain proves of him is noted all the same.
+        let _ = town.runtime.block_on(knows.verify_contact(&did));
+        let from = bob.rotate(&town, [place; 32], claimed, shown);
+        let _ = town.runtime.block_on(knows.verify_contact(&did));
+        expected.push(Change::KeyReset { device: 1, from: Some(from) });
+        let contacts = town.runtime.block_on(knows.contacts()).expect("contacts");
+        let notes: Vec<_> = contacts[0].notes.iter().map(|note| note.change.clone()).collect();
+        assert_eq!(notes, expected, "{story}");
+        assert!(contacts[0].notes.iter().all(|note| note.change.is_warning()), "{story}");
+    }
+}
+
+/// An identity of one device, of which this file holds the keys.
+struct Handmade {
+    did: Did,
+    control: SigningKey,
+    device: SigningKey,
+}
+
+impl Handmade {
+    fn chain(town: &Town) -> Chain {
+        Chain::connect(&town.network().url(0), town.trust()).expect("a URL")
+    }
+
+    fn door(town: &Town) -> Visitor {
+        Visitor::new(&town.network().relay_url().expect("a relay"), "127.0.0.1")
+    }
+
+    fn new(town: &mut Town) -> Self {
+        let [control, next, device] = [91, 92, 93].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let keys = DeviceKeys { key: device.public(), signal: SignalKey::from_x25519(&[99; 32]) };
+        let genesis = identity::Genesis {
+            chain: town.trust().chain().clone(),
+            control: Control::single(control.public()),
+            next_control: Control::single(next.public()).commitment(),
+            recovery: Control::single(next.public()).recovery_commitment(),
+            recovery_delay: 100,
+            devices: vec![keys].try_into().expect("one device"),
+            services: List::default(),
+            nonce: [9; 16],
+        };
+        let did = town.runtime.block_on(async {
+            let until = Self::chain(town).valid_until().await.expect("a height");
+            let draft = Draft::create(genesis, &[&device], until).expect("the device's key").sign(0, &control);
+            let operation = draft.finish().expect("one signature");
+            let register = Register { did: operation.did, operation: Some(operation.to_bytes().into()), invitation: None };
+            let answer = Self::door(town).post(path::REGISTER, None, &register).await;
+            assert_eq!(answer.code(), 0, "{answer:?}");
+            operation.did
+        });
+        Self { did, control, device }
+    }
+
+    /// Replaces the device's Signal key; which one it was. `claimed`: what the operation says that the old key has signed.
+    /// `shown`: what the relay is given of that.
+    fn rotate(&self, town: &Town, to: [u8; 32], claimed: Option<[u8; 64]>, shown: Option<[u8; 64]>) -> SignalKey {
+        let (door, to) = (Self::door(town), SignalKey::from_x25519(&to));
+        town.runtime.block_on(async {
+            let mut chain = Self::chain(town);
+            let entry = chain.identity(&self.did).await.expect("it is proven").value.expect("it is there");
+            let until = chain.valid_until().await.expect("a height");
+            let claimed = claimed.map(|claimed| claimed.to_vec().try_into().expect("64 bytes"));
+            let chain_id = chain.trust().chain().clone();
+            let draft = Draft::rotate_signal_key(&chain_id, &self.did, &entry, (1, &self.device), to, claimed, until);
+            let operation = draft.sign(0, &self.control).finish().expect("one signature");
+            let ask = Ask { did: self.did, device: 1 };
+            let challenge: Challenge = door.post(path::CHALLENGE, None, &ask).await.read();
+            let answer = SignIn::answer(&door.relay().await, &ask, &challenge, &self.device);
+            let tokens: Tokens = door.post(path::SIGN_IN, None, &answer).await.read();
+            let token = Some(tokens.access_token.as_str());
+            let operated = door.post(path::OPERATE, token, &Operate { operation: operation.to_bytes().into() }).await;
+            assert_eq!(operated.code(), 0, "{operated:?}");
+            let published = PublishPrekeys { succession: shown.map(|shown| shown.to_vec().into()), ..unusable_prekeys(to) };
+            let published = door.ask(Method::PUT, path::PREKEYS, token, &json!(published)).await;
+            assert_eq!(published.code(), 0, "{published:?}");
+            entry.device(1).expect("his device").signal.identity_key
+        })
+    }
 }
 
 #[test]

@@ -298,7 +298,7 @@ impl Inner {
     }
 
     /// The last height at which an operation that is made now counts.
-    async fn until(&self) -> Result<Height, Error> {
+    pub(crate) async fn until(&self) -> Result<Height, Error> {
         let height = self.chain.lock().await.latest().await?.height();
         Ok(Height(height.0.saturating_add(VALID_FOR)))
     }
@@ -312,7 +312,7 @@ impl Inner {
     }
 
     /// Waits until the chain proves something of an identity; after that, what it proves instead.
-    async fn prove_when(&self, did: &Did, holds: impl Fn(&Entry) -> bool) -> Result<Person, Error> {
+    pub(crate) async fn prove_when(&self, did: &Did, holds: impl Fn(&Entry) -> bool) -> Result<Person, Error> {
         self.prove_within(did, PATIENCE, holds).await
     }
 
@@ -328,7 +328,7 @@ impl Inner {
     }
 
     /// This identity as proven, if `control` is the key in force.
-    async fn in_control(&self, did: &Did, control: &types::SigningKey) -> Result<Person, Error> {
+    pub(crate) async fn in_control(&self, did: &Did, control: &types::SigningKey) -> Result<Person, Error> {
         let person = self.prove(did).await?;
         if person.entry.control == Control::single(control.public()) { Ok(person) } else { Err(Error::Behind("control key")) }
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use identity::Did;
 use light::Trust;
 use rpc::Chain;
+use rpc::relay::PrekeyBundles;
 use tendermint::Time;
 use tokio::sync::{Mutex, Notify, broadcast};
-use types::{ChainId, Decode, DecodeError, Encode, Millis, Reader, Text};
+use types::{ChainId, Decode, DecodeError, Encode, Hash, Millis, Reader, Text};
 use uuid::Uuid;
 
 use crate::api::Api;
@@ -69,6 +70,9 @@ pub(crate) struct Inner {
     pub(crate) chain_id: ChainId,
     pub(crate) chain: Mutex<Chain>,
     pub(crate) encoding: mailbox::wire::Encoding,
+    /// Prekey bundles that nothing was begun with yet, and the operation after which they were asked for: they are
+    /// handed out once, and seldom.
+    pub(crate) unused: Mutex<Option<(Hash, PrekeyBundles)>>,
     /// Rung when there is something to send.
     pub(crate) bell: Notify,
     pub(crate) events: broadcast::Sender<Event>,
@@ -128,6 +132,7 @@ impl Client {
             chain_id,
             chain: Mutex::new(chain),
             encoding: settings.encoding,
+            unused: Mutex::new(None),
             bell: Notify::new(),
             events: broadcast::Sender::new(MAX_EVENTS),
         };

@@ -158,6 +158,9 @@ struct Session<'a> {
     hold: Instant,
     /// Whether a message went either way.
     moved: &'a mut bool,
+    /// Whether this device's next Signal key is on the chain and not in use yet: nothing is sent until the mailbox, which
+    /// is for the key before, is empty.
+    succeeding: bool,
 }
 
 impl Inner {
@@ -204,13 +207,16 @@ impl Inner {
     /// Whether the chain proves that this device is not one of its identity.
     async fn is_removed(&self) -> bool {
         let Ok(device) = self.device().await else { return false };
-        Box::pin(self.prove(&device.did())).await.is_ok_and(|person| device.id_in(&person.entry).is_none())
+        Box::pin(self.prove(&device.did())).await.is_ok_and(|person| !device.is_in(&person.entry))
     }
 
     /// One session, from signing in to its end, which is always an error. `moved` says whether a message went either way.
     async fn session(&self, moved: &mut bool) -> Result<(), Error> {
         let login = self.device().await?.login()?;
-        Box::pin(self.keep_prekeys()).await?;
+        let succeeding = Box::pin(self.is_succeeding()).await?;
+        if !succeeding {
+            Box::pin(self.keep_prekeys()).await?;
+        }
         let token = self.api.token(&login).await?;
         let acknowledged: u64 = self.store.get(ACKNOWLEDGED).await?.unwrap_or(0);
         let mut socket = self.dial().await?;
@@ -229,7 +235,7 @@ impl Inner {
         }
         self.tell(Event::Connected);
         let now = Instant::now();
-        Session { inner: self, socket, flight: Vec::new(), hold: now, moved }.run().await
+        Session { inner: self, socket, flight: Vec::new(), hold: now, moved, succeeding }.run().await
     }
 
     async fn dial(&self) -> Result<Socket, Error> {
@@ -296,6 +302,10 @@ impl Session<'_> {
                 _ = ping.tick() => {
                     let sent = self.socket.send(Message::Ping(Vec::new().into())).await;
                     sent.map_err(|error| Error::Unreachable { reason: error.to_string() })?;
+                    // An operation whose answer was lost has reached the chain after all: the next session does what is left.
+                    if !self.succeeding && Box::pin(self.inner.has_succeeded()).await? {
+                        return Err(Error::Behind("Signal key"));
+                    }
                     continue;
                 }
             }
@@ -323,7 +333,7 @@ impl Session<'_> {
 
     /// Sends what is in the outbox, as far as the flight has room.
     async fn pump(&mut self) -> Result<(), Error> {
-        if self.hold > Instant::now() {
+        if self.succeeding || self.hold > Instant::now() {
             return Ok(());
         }
         let mut tx = self.inner.store.begin().await?;
@@ -367,8 +377,14 @@ impl Session<'_> {
                 self.hold = Instant::now() + Duration::from_millis(slow.retry_after_ms.min(RETRY_MS));
                 Ok(())
             }
+            // There are none at all, and soon there will be others.
+            ServerFrame::PrekeysLow(_) if self.succeeding => Ok(()),
             ServerFrame::PrekeysLow(_) => Box::pin(self.inner.keep_prekeys()).await,
             ServerFrame::Empty(_) => {
+                if self.succeeding {
+                    Box::pin(self.inner.use_next_key()).await?;
+                    self.succeeding = false;
+                }
                 self.inner.tell(Event::CaughtUp);
                 Ok(())
             }

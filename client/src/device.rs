@@ -1,5 +1,6 @@
 //! This device's own secrets, and where its life stands.
 
+use identity::device::succession_message;
 use identity::{Control, Did, Draft, Entry, Operation, SignalKey, SignedOperation};
 use mailbox::Address;
 use rpc::relay::possession_message;
@@ -79,6 +80,22 @@ impl Device {
         entry.devices.iter().find(own).map(|device| device.id)
     }
 
+    /// This device's Signal key's word that `next` follows on it from operation `sequence` on.
+    pub(crate) fn sign_succession(&self, chain: &ChainId, sequence: u64, next: &SignalKey) -> Vec<u8> {
+        self.signal.sign(&succession_message(chain, &self.did(), sequence, &self.key.public(), &self.signal.key(), next))
+    }
+
+    /// The same for an entry that has `next` in the place of this device's Signal key; none for any other entry.
+    pub(crate) fn succession(&self, chain: &ChainId, entry: &Entry, next: &SignalKey) -> Option<Vec<u8>> {
+        let device = entry.devices.iter().find(|device| device.key == self.key.public() && device.signal.identity_key == *next)?;
+        Some(self.sign_succession(chain, device.signal.sequence, next))
+    }
+
+    /// Whether an entry has this device, under whichever Signal key.
+    pub(crate) fn is_in(&self, entry: &Entry) -> bool {
+        entry.devices.iter().any(|device| device.key == self.key.public())
+    }
+
     /// The proof that whoever put the Signal key into the entry has its private half.
     pub(crate) fn possession(&self, chain: &ChainId) -> Result<Vec<u8>, Error> {
         let address = self.address()?;
@@ -89,9 +106,7 @@ impl Device {
 impl Encode for Device {
     fn encode(&self, out: &mut Vec<u8>) {
         self.key.seed().encode(out);
-        let pair: [u8; PAIR] = self.signal.to_bytes().try_into().unwrap_or([0; PAIR]);
-        pair.encode(out);
-        self.signal.registration_id.encode(out);
+        self.signal.encode(out);
         self.control.as_ref().map(|key| *key.seed()).encode(out);
         match &self.stage {
             Stage::Joining(did) => {
@@ -109,11 +124,26 @@ impl Encode for Device {
 /// How many bytes libsignal's identity key pair takes: two protobuf fields of 33 and 32 bytes.
 const PAIR: usize = 69;
 
+/// Bytes: both halves of the identity key (69), the registration id.
+impl Encode for Own {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let pair: [u8; PAIR] = self.to_bytes().try_into().unwrap_or([0; PAIR]);
+        pair.encode(out);
+        self.registration_id.encode(out);
+    }
+}
+
+impl Decode for Own {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let pair: [u8; PAIR] = reader.array()?;
+        Self::from_bytes(&pair, u32::decode(reader)?).map_err(|_| DecodeError::Value { what: "Signal identity key pair" })
+    }
+}
+
 impl Decode for Device {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let key = SigningKey::from_seed(&reader.array()?);
-        let pair: [u8; PAIR] = reader.array()?;
-        let signal = Own::from_bytes(&pair, u32::decode(reader)?).map_err(|_| DecodeError::Value { what: "Signal identity key pair" })?;
+        let signal = Own::decode(reader)?;
         let control: Option<[u8; 32]> = Decode::decode(reader)?;
         let stage = match u8::decode(reader)? {
             1 => Stage::Joining(Decode::decode(reader)?),

@@ -100,6 +100,7 @@ impl Person {
             registration_id: device.own.registration_id,
             identity_key: key,
             possession: device.own.sign(&possession_message(&chain(), &self.did, id, &device.key.public(), &key)).into(),
+            succession: None,
             signed_prekey: device.signed.public.clone(),
             kyber_prekey: device.kyber.public.clone(),
             one_time: Some(device.one_time.public.clone()),

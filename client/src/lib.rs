@@ -26,6 +26,7 @@ pub mod kit;
 mod people;
 mod proving;
 mod receiving;
+mod rotating;
 mod sealing;
 pub mod signal;
 mod stocking;

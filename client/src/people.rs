@@ -1,15 +1,18 @@
 //! Contacts: proving who they are, and noting what changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use identity::{Did, Entry};
 use mailbox::Address;
+use rpc::relay::{PrekeyBundle, PrekeyBundles};
 use serde::Serialize;
+use sqlx::SqliteConnection;
 use tendermint::Time;
 use types::{Height, Millis};
 
 use crate::client::{Client, Inner, now};
-use crate::contact::{self, Checked, FRESH, Mismatch, Note, SafetyNumber, change};
+use crate::contact::{self, Change, Checked, FRESH, Mismatch, Note, SafetyNumber, change};
+use crate::device::Device;
 use crate::event::Event;
 use crate::store::people::{self, Person};
 use crate::store::sessions;
@@ -66,6 +69,15 @@ impl Client {
         Ok(contacts)
     }
 
+    /// What changed of somebody since this device knows them, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn notes(&self, did: &Did) -> Result<Vec<Note>, Error> {
+        let mut tx = self.inner.store.begin().await?;
+        people::notes(&mut tx, did).await
+    }
+
     /// Proves somebody's entry anew, compares what the relay hands out with it, and gives what two people
     /// compare with each other.
     ///
@@ -76,13 +88,15 @@ impl Client {
         let device = inner.device().await?;
         let own = device.address()?;
         let person = inner.prove(did).await?;
-        let bundles = inner.api.bundles(&device.login()?, did).await?;
+        let bundles = inner.bundles(&device, &person).await?;
         let mut tx = inner.store.begin().await?;
         let known: BTreeSet<u16> = sessions::sessions_of(&mut tx, did).await?.iter().map(|(id, _)| *id).collect();
-        let notes = people::notes(&mut tx, did).await?;
-        drop(tx);
         let proven = contact::Proven { chain: &inner.chain_id, did, entry: &person.entry };
         let devices = contact::check(&proven, &bundles, &known, (*did == own.did).then_some(own.device))?;
+        let amended = inner.amend(&mut tx, &person, &bundles).await?;
+        let notes = people::notes(&mut tx, did).await?;
+        tx.commit().await?;
+        inner.tell_all(amended);
         let safety = SafetyNumber::of(&inner.chain_id, &own.did, did);
         Ok(Verified {
             contact: contact_of(person, notes),
@@ -159,6 +173,7 @@ impl Inner {
         }
         let (height, time) = (proven.height(), Millis::try_from(proven.time()).unwrap_or_default());
         let entry = proven.value.ok_or(Mismatch::NoIdentity { did: *did })?;
+        let signatures = self.signatures(did, &entry).await?;
         let mut tx = self.store.begin().await?;
         let gateway = self.api.gateway();
         self.keep_trust(&mut tx, trust, gateway).await?;
@@ -174,7 +189,7 @@ impl Inner {
             if person.entry.last_operation == before.entry.last_operation {
                 person.bundles = before.bundles;
             }
-            for change in change::changes(&self.chain_id, did, &before.entry, &person.entry, |_| None) {
+            for change in change::changes(&self.chain_id, did, &before.entry, &person.entry, |device| signatures.get(&device).cloned()) {
                 self.end_sessions(&mut tx, did, &change).await?;
                 noted.push(Note { did: *did, seen: now(), change });
             }
@@ -184,20 +199,75 @@ impl Inner {
         }
         people::put_person(&mut tx, &person).await?;
         tx.commit().await?;
-        for note in noted {
-            self.tell(Event::Changed { note });
-        }
+        self.tell_all(noted);
         Ok(person)
     }
 
+    /// What old Signal keys have signed for new ones in `entry`, by device: this device's from its own store, the others'
+    /// from the relay. It is asked only where the chain says that there is something; where it does not answer or has
+    /// nothing, the change is a reset until it does: [`Inner::amend`].
+    async fn signatures(&self, did: &Did, entry: &Entry) -> Result<BTreeMap<u16, Vec<u8>>, Error> {
+        let mut tx = self.store.begin().await?;
+        let known = people::person(&mut tx, did).await?;
+        let own = Device::load(&mut tx).await?;
+        drop(tx);
+        let claimed: BTreeSet<u16> = known.iter().flat_map(|known| change::claimed(&known.entry, entry)).collect();
+        let mut signatures = BTreeMap::new();
+        let Some(own) = own.filter(|_| !claimed.is_empty()) else { return Ok(signatures) };
+        if own.did() == *did {
+            signatures.extend(self.own_succession(entry).await?);
+        }
+        if let (true, Ok(login)) = (claimed.iter().any(|device| !signatures.contains_key(device)), own.login()) {
+            match self.api.bundles(&login, did).await {
+                Ok(bundles) => {
+                    let signed = |bundle: &PrekeyBundle| Some((bundle.device, bundle.succession.clone()?.0));
+                    signatures.extend(bundles.devices.iter().filter_map(signed));
+                    *self.unused.lock().await = Some((entry.last_operation, bundles));
+                }
+                Err(error) => tracing::debug!(code = error.code(), "what was signed for a new key is not to be had now"),
+            }
+        }
+        Ok(signatures)
+    }
+
+    /// Somebody's prekey bundles: those that were asked for when their entry was proven, else those of now.
+    pub(crate) async fn bundles(&self, device: &Device, person: &Person) -> Result<PrekeyBundles, Error> {
+        let unused = self.unused.lock().await.take();
+        match unused.filter(|(after, bundles)| *after == person.entry.last_operation && bundles.did == person.did) {
+            Some((_, bundles)) => Ok(bundles),
+            None => self.api.bundles(&device.login()?, &person.did).await,
+        }
+    }
+
+    /// Signatures that had not come to light when a new key was noted: what is a reset by the notes is proven by them.
+    /// What was amended, to be told after the commit.
+    pub(crate) async fn amend(&self, db: &mut SqliteConnection, person: &Person, bundles: &PrekeyBundles) -> Result<Vec<Note>, Error> {
+        let notes = people::notes(db, &person.did).await?;
+        let mut amended = Vec::new();
+        for bundle in &bundles.devices {
+            let (Some(signature), Some(device)) = (&bundle.succession, person.entry.device(bundle.device)) else { continue };
+            let last = notes.iter().rev().find(|note| note.change.rekeyed() == Some(device.id));
+            let Some(Note { seen, change: before @ Change::KeyReset { from: Some(from), .. }, .. }) = last else { continue };
+            if change::is_signed(&self.chain_id, &person.did, from, device, &signature.0) {
+                let after = Change::KeyProven { device: device.id };
+                people::amend_note(db, &person.did, before, &after).await?;
+                amended.push(Note { did: person.did, seen: *seen, change: after });
+            }
+        }
+        Ok(amended)
+    }
+
+    pub(crate) fn tell_all(&self, notes: Vec<Note>) {
+        notes.into_iter().for_each(|note| self.tell(Event::Changed { note }));
+    }
+
     /// A device that left, or has another key, has no session any more.
-    async fn end_sessions(&self, db: &mut sqlx::SqliteConnection, did: &Did, change: &change::Change) -> Result<(), Error> {
-        use change::Change::{DeviceRemoved, KeyProven, KeyReset};
+    async fn end_sessions(&self, db: &mut SqliteConnection, did: &Did, change: &Change) -> Result<(), Error> {
         match change {
-            DeviceRemoved { device } | KeyProven { device } | KeyReset { device } => {
+            Change::DeviceRemoved { device } | Change::KeyProven { device } | Change::KeyReset { device, .. } => {
                 sessions::drop_session(db, &Address { did: *did, device: *device }).await
             }
-            change::Change::DeviceAdded { .. } | change::Change::ControlRotated | change::Change::Deactivated => Ok(()),
+            Change::DeviceAdded { .. } | Change::ControlRotated | Change::Deactivated => Ok(()),
         }
     }
 }

@@ -65,12 +65,13 @@ impl Inner {
         if others().next().is_none() || (checked && (!needed || (asked_lately && others().any(usable)))) {
             return Ok(());
         }
-        let bundles = self.api.bundles(&device.login()?, &person.did).await?;
+        let bundles = self.bundles(device, person).await?;
         let known = sessions.iter().map(|(id, _)| *id).collect();
         let without = (person.did == own.did).then_some(own.device);
         let proven = contact::Proven { chain: &self.chain_id, did: &person.did, entry: &person.entry };
         let checked = contact::check(&proven, &bundles, &known, without)?;
         let mut tx = self.store.begin().await?;
+        let amended = self.amend(&mut tx, person, &bundles).await?;
         for found in checked.devices.iter().filter(|found| Some(found.device) != without) {
             let Some(bundle) = bundles.devices.iter().find(|bundle| bundle.device == found.device) else { continue };
             let address = Address { did: person.did, device: found.device };
@@ -83,6 +84,7 @@ impl Inner {
         }
         crate::store::people::put_person(&mut tx, &Person { bundles: now, ..person.clone() }).await?;
         tx.commit().await?;
+        self.tell_all(amended);
         if person.did != own.did && checked.devices.is_empty() {
             return Err(contact::Mismatch::NoDevice { did: person.did }.into());
         }

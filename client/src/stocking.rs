@@ -1,5 +1,6 @@
 //! Prekeys: published when there are none, when few are left, and when the signed one is old.
 
+use identity::device::SuccessionProof;
 use rpc::relay::{PrekeyStock, PublishPrekeys};
 use types::Millis;
 
@@ -13,7 +14,10 @@ use crate::store::{self, outbox};
 const NEXT: &str = "next_prekey";
 
 /// The name under which the store keeps when prekeys were last taken by the relay.
-const PUBLISHED: &str = "published";
+pub(crate) const PUBLISHED: &str = "published";
+
+/// The name under which the store keeps what the Signal key before this one has signed.
+pub(crate) const SUCCESSION: &str = "succession";
 
 impl Inner {
     /// A device that has just joined publishes its first prekeys, so that it can be written to before it listens. The
@@ -70,11 +74,13 @@ impl Inner {
         }
         sessions::put_prekeys(&mut tx, &new, now).await?;
         store::put(&mut tx, NEXT, &id).await?;
+        let succession: Option<SuccessionProof> = store::get(&mut tx, SUCCESSION).await?;
         tx.commit().await?;
         let publish = PublishPrekeys {
             registration_id: device.signal.registration_id,
             identity_key: device.signal.key(),
             possession: device.possession(&self.chain_id)?.into(),
+            succession: succession.map(|signature| signature.to_vec().into()),
             signed_prekey,
             last_resort_kyber,
             one_time,

@@ -157,6 +157,11 @@ pub(crate) async fn get<T: Decode>(connection: &mut SqliteConnection, name: &'st
     row.map(|row| decode(&row.get::<Vec<u8>, _>(0), name)).transpose()
 }
 
+/// Whether a value is kept under a name.
+pub(crate) async fn has(connection: &mut SqliteConnection, name: &'static str) -> Result<bool, Error> {
+    Ok(sqlx::query("SELECT 1 FROM meta WHERE name = ?").bind(name).fetch_optional(connection).await?.is_some())
+}
+
 /// Keeps a value under a name.
 pub(crate) async fn put<T: Encode>(connection: &mut SqliteConnection, name: &'static str, value: &T) -> Result<(), Error> {
     let query = sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value");

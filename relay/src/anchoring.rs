@@ -1,10 +1,11 @@
 //! The anchoring outbox: leaves into batches, batches under anchors, anchors onto the chain.
 //!
-//! One batch is on its way at a time. It is sealed on a fixed cadence, also when nothing came in, so
-//! that a lone message cannot be timed; batch and signed anchor are one synced write before the
-//! anchor leaves; the same bytes are sent until a state proof shows that the chain has them. There
-//! is no second anchor for a sequence whatever crashes, is lost or repeated in between, since
-//! nothing is signed that is not in the database first, and nothing that is in it is signed again.
+//! A batch is sealed on a fixed cadence, also when nothing came in, so that a lone message cannot be
+//! timed. Several may be on their way ([`ON_THE_WAY`]), each anchor naming the one before by hash;
+//! batch and signed anchor are one synced write before the anchor leaves; anchors are sent in order,
+//! the same bytes again until a state proof shows that the chain has them. There is no second anchor
+//! for a sequence whatever crashes, is lost or repeated in between, since nothing is signed that is
+//! not in the database first, and nothing that is in it is signed again.
 //!
 //! Where the chain and the database contradict each other, nothing is signed any more: [`judge`].
 
@@ -22,7 +23,7 @@ use types::{Hash, PublicKey, SigningKey};
 pub use chain::{LogChain, ProvenLog};
 
 use crate::fault;
-use crate::messages::store::{self, Answer, LogState, Seal, Write};
+use crate::messages::store::{self, Answer, LogState, ON_THE_WAY, Seal, Sealed, Write};
 use crate::messages::{FULL_BATCH, Messages};
 
 /// The first pause after something failed; each further one is twice as long.
@@ -30,6 +31,9 @@ const BACKOFF: Duration = Duration::from_millis(100);
 
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// After so long without a sign of it an anchor that a node took is sent again: the node may have ended, or have had to let it go.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why anchoring ends. None of these goes away by itself.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,7 @@ pub enum Error {
     #[error("the chain has no log {0}: register it first")]
     NotRegistered(audit::LogId),
     /// The log takes no more anchors.
-    #[error("the log takes no more anchors: {0:?}")]
+    #[error("the log takes no more anchors: {0:?}. `zynk relay new-log` begins another one")]
     Ended(Status),
     /// The log's key on the chain is another one.
     #[error("the log's key on the chain is {found}, this relay signs with {expected}")]
@@ -53,7 +57,7 @@ pub enum Error {
     },
     /// The chain has anchors that this database knows nothing of.
     #[error(
-        "the chain has anchor {chain}, the database has sealed {store}: it is older than the log. Begin a new log; never sign with this one"
+        "the chain has anchor {chain}, the database has sealed {store}: it is older than the log. `zynk relay new-log` begins another one"
     )]
     Behind {
         /// The chain's last sequence.
@@ -62,7 +66,9 @@ pub enum Error {
         store: u64,
     },
     /// The chain has another anchor for a sequence than this database.
-    #[error("anchor {sequence} on the chain is not the one of this database: somebody else signs with the log's key")]
+    #[error(
+        "anchor {sequence} on the chain is not the one of this database: somebody else signs with the log's key. `zynk relay new-log` begins another log"
+    )]
     Foreign {
         /// The sequence.
         sequence: u64,
@@ -96,47 +102,49 @@ impl Error {
 pub enum Next {
     /// No anchor is on its way.
     Seal,
-    /// The chain has not the anchor that is on its way.
+    /// The chain has none of the anchors that are on their way.
     Send,
-    /// The chain has it.
-    Complete,
+    /// The chain has those up to this sequence.
+    Complete(u64),
     /// The chain shows less than it had before: a node that lags behind.
     Wait,
 }
 
 /// Compares what the database holds with what the chain was proven to hold.
 ///
+/// `ours`: the hash of the database's own anchor of the record's sequence, which it knows from the last completed
+/// one to the last sealed one.
+///
 /// # Errors
 /// All but [`Error::Store`]: whatever would be signed then could be a second anchor for a sequence.
-pub fn judge(state: &LogState, record: &LogRecord, key: &PublicKey) -> Result<Next, Error> {
+pub fn judge(state: &LogState, ours: Option<Hash>, record: &LogRecord, key: &PublicKey) -> Result<Next, Error> {
+    let sequence = record.sequence;
     if record.key != *key {
         return Err(Error::Key { found: record.key, expected: *key });
     }
-    if record.sequence > state.sealed {
-        return Err(Error::Behind { chain: record.sequence, store: state.sealed });
+    if sequence > state.sealed {
+        return Err(Error::Behind { chain: sequence, store: state.sealed });
     }
-    if record.sequence == state.sealed {
-        if record.last != state.last {
-            return Err(Error::Foreign { sequence: state.sealed });
-        }
-        if state.pending() {
-            return Ok(Next::Complete);
-        }
+    if sequence >= state.anchored && ours != Some(record.last) {
+        return Err(Error::Foreign { sequence });
+    }
+    if sequence > state.anchored {
+        return Ok(Next::Complete(sequence));
     }
     if record.status != Status::Active {
         return Err(Error::Ended(record.status));
     }
-    Ok(match state.pending() {
-        false if record.sequence == state.sealed => Next::Seal,
-        true if record.sequence == state.anchored => Next::Send,
-        _ => Next::Wait,
+    Ok(match state.on_the_way() {
+        _ if sequence < state.anchored => Next::Wait,
+        0 => Next::Seal,
+        _ => Next::Send,
     })
 }
 
 /// Anchors what `messages` takes in, until it is told to stop.
 ///
 /// `log`: the log and its key; `account`: the author of the transactions, who pays for them;
-/// `every`: the cadence. From the acceptance of a message to its anchor's block it takes about
+/// `every`: the cadence. From the acceptance of a message to its anchor's block it takes at most about
 /// `every` and one block, to its proof one block more.
 ///
 /// # Errors
@@ -159,20 +167,38 @@ pub struct Outbox<C> {
     messages: Messages,
     chain: C,
     log: LogFile,
+    /// After so long an anchor that was handed over and is not on the chain counts as lost.
+    patience: Duration,
+}
+
+/// What was handed over to the chain since something failed.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// Anchors up to this sequence; those that the chain was seen to have may not be counted.
+    upto: u64,
+    /// The last time.
+    at: Instant,
+}
+
+impl Sent {
+    /// Nothing: whatever is on its way is sent.
+    fn nothing() -> Self {
+        Self { upto: 0, at: Instant::now() }
+    }
 }
 
 impl<C: LogChain> Outbox<C> {
     /// Nothing is read or asked yet.
     #[must_use]
     pub const fn new(messages: Messages, chain: C, log: LogFile) -> Self {
-        Self { messages, chain, log }
+        Self { messages, chain, log, patience: PATIENCE }
     }
 
     /// See [`run`].
     ///
     /// # Errors
     /// As [`run`].
-    pub async fn run(mut self, every: Duration, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
         tokio::select! {
             // What is dropped here is on disk, and goes on from there.
             _ = stop.wait_for(|stop| *stop) => Ok(()),
@@ -180,52 +206,95 @@ impl<C: LogChain> Outbox<C> {
         }
     }
 
-    async fn go_on(&mut self, every: Duration) -> Result<(), Error> {
+    async fn go_on(&self, every: Duration) -> Result<(), Error> {
         let mut ticks = interval(every);
-        // A batch that took longer than the cadence is followed by the next at once.
+        // One that came late, since too many were on their way, is followed by the next after a whole interval.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut backoff = BACKOFF;
-        // After a start the chain is asked even where nothing is on its way.
+        let (mut sent, mut backoff) = (Sent::nothing(), BACKOFF);
+        // After a start the chain is asked even where nothing is on its way, and again after each failure.
         let mut agreed = false;
+        // It goes on while batches are sealed; a new one asks nothing until it is waited for.
+        let mut look = self.chain.record();
         loop {
             let state = self.state().await?;
-            if agreed && !state.pending() {
-                self.due(&mut ticks).await?;
-                self.seal(&state).await?;
-                // That the chain has it is looked up, whatever became of sending it.
-                let _ = self.send().await?;
-                continue;
-            }
-            match self.look(&state).await? {
-                Some(Next::Seal) => agreed = true,
-                Some(Next::Complete) => self.complete(state.sealed).await?,
-                Some(Next::Send) if self.send().await? => {}
-                Some(Next::Send | Next::Wait) | None => {
-                    sleep(backoff).await;
-                    backoff = (backoff * 2).min(LONGEST);
-                    continue;
+            tokio::select! {
+                seen = &mut look, if !agreed || state.on_the_way() > 0 => {
+                    look = self.chain.record();
+                    agreed = self.take_in(&state, seen, &mut sent).await?;
+                }
+                due = self.due(&mut ticks), if agreed && state.on_the_way() < ON_THE_WAY => {
+                    due?;
+                    self.seal(&state).await?;
+                    agreed = self.send(&self.state().await?, &mut sent).await?;
                 }
             }
-            backoff = BACKOFF;
+            if agreed {
+                backoff = BACKOFF;
+            } else {
+                look = Box::pin(async move {
+                    sleep(backoff).await;
+                    self.chain.record().await
+                });
+                backoff = (backoff * 2).min(LONGEST);
+            }
         }
     }
 
     /// Waits for the cadence, or for a whole batch.
     async fn due(&self, ticks: &mut tokio::time::Interval) -> Result<(), Error> {
-        loop {
+        while self.state().await?.waiting() < FULL_BATCH as u64 {
             tokio::select! {
-                _ = ticks.tick() => return Ok(()),
-                () = self.messages.full_batch() => {
-                    if self.state().await?.waiting() >= FULL_BATCH as u64 {
-                        return Ok(());
-                    }
-                }
+                _ = ticks.tick() => break,
+                () = self.messages.full_batch() => {}
             }
         }
+        Ok(())
     }
 
     async fn state(&self) -> Result<LogState, Error> {
         Ok(self.messages.blocking(store::Store::log).await?)
+    }
+
+    /// What the chain was seen to hold, or why it was not. Whether database and chain agree, and nothing has failed.
+    async fn take_in(&self, state: &LogState, seen: Result<Option<LogRecord>, rpc::Error>, sent: &mut Sent) -> Result<bool, Error> {
+        let record = match seen {
+            Ok(Some(record)) => record,
+            Ok(None) => return Err(Error::NotRegistered(self.log.log)),
+            Err(error) => {
+                tracing::warn!(code = error.code(), %error, "the chain does not say what it has of the log");
+                return Ok(false);
+            }
+        };
+        let ours = self.hash(state, record.sequence).await?;
+        match judge(state, ours, &record, &self.log.key().public())? {
+            Next::Seal => Ok(true),
+            Next::Complete(sequence) => self.complete(sequence).await.map(|()| true),
+            Next::Send => {
+                if sent.at.elapsed() >= self.patience {
+                    *sent = Sent::nothing();
+                }
+                self.send(state, sent).await
+            }
+            Next::Wait => Ok(false),
+        }
+    }
+
+    /// The hash of an anchor of this log; none of those before the last completed one, or that are not sealed.
+    async fn hash(&self, state: &LogState, sequence: u64) -> Result<Option<Hash>, Error> {
+        if sequence == state.sealed {
+            return Ok(Some(state.last));
+        }
+        if !(state.anchored..state.sealed).contains(&sequence) {
+            return Ok(None);
+        }
+        // The next one names it, also where it was of padding only and was let go.
+        Ok(Some(self.batch(state.number(sequence + 1)).await?.anchor.anchor.previous))
+    }
+
+    /// A batch whose anchor is on its way.
+    async fn batch(&self, number: u64) -> Result<Sealed, Error> {
+        let batch = self.messages.blocking(move |store| store.batch(number)).await?;
+        Ok(batch.ok_or(store::Error::Corrupt { what: "a batch that is on its way" })?)
     }
 
     /// Seals what waits, and signs the anchor for it.
@@ -259,37 +328,22 @@ impl<C: LogChain> Outbox<C> {
         }
     }
 
-    /// Sends the anchor that is on its way, as it is. Whether the chain seems to have it.
-    async fn send(&mut self) -> Result<bool, Error> {
-        let sequence = self.state().await?.sealed;
-        let batch = self.messages.blocking(move |store| store.batch(sequence)).await?;
-        let batch = batch.ok_or(store::Error::Corrupt { what: "a batch that is on its way" })?;
-        fault::point("submit.before");
-        let began = Instant::now();
-        let sent = self.chain.submit(&batch.anchor).await;
-        fault::point("submit.after");
-        match sent {
-            Ok(()) => {
-                tracing::debug!(sequence, took_ms = began.elapsed().as_millis(), "an anchor is in a block");
-                Ok(true)
-            }
-            Err(error) => {
+    /// Hands over the anchors that are on their way and were not handed over, in order, as they are. Whether the chain
+    /// took them; if not, all of them are to be sent again.
+    async fn send(&self, state: &LogState, sent: &mut Sent) -> Result<bool, Error> {
+        for sequence in sent.upto.max(state.anchored) + 1..=state.sealed {
+            let batch = self.batch(state.number(sequence)).await?;
+            fault::point("submit.before");
+            let submitted = self.chain.submit(&batch.anchor).await;
+            fault::point("submit.after");
+            if let Err(error) = submitted {
                 tracing::warn!(sequence, code = error.code(), %error, "an anchor was not taken yet, it is sent again");
-                Ok(false)
+                *sent = Sent::nothing();
+                return Ok(false);
             }
+            *sent = Sent { upto: sequence, at: Instant::now() };
         }
-    }
-
-    /// Asks the chain; `None` if it does not answer.
-    async fn look(&mut self, state: &LogState) -> Result<Option<Next>, Error> {
-        match self.chain.record().await {
-            Ok(Some(record)) => judge(state, &record, &self.log.key().public()).map(Some),
-            Ok(None) => Err(Error::NotRegistered(self.log.log)),
-            Err(error) => {
-                tracing::warn!(code = error.code(), %error, "the chain does not say what it has of the log");
-                Ok(None)
-            }
-        }
+        Ok(true)
     }
 
     async fn complete(&self, sequence: u64) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use audit::LogId;
 use mailbox::limit::Rate;
 use rpc::relay::Registration;
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,18 @@ impl Home {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.0.join("anchors.log.json")
+    }
+
+    /// The log that another one took the place of, kept beside it.
+    #[must_use]
+    pub fn former_log(&self, log: &LogId) -> PathBuf {
+        self.0.join(format!("anchors.log.{}.json", log.0))
+    }
+
+    /// The log that is to take the place of the present one: there only while that is under way.
+    #[must_use]
+    pub fn next_log(&self) -> PathBuf {
+        self.0.join("anchors.log.next.json")
     }
 
     /// What the relay writes.

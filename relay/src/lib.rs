@@ -24,6 +24,7 @@ pub mod fault;
 pub mod http;
 pub mod invitation;
 pub mod messages;
+pub mod new_log;
 pub mod run;
 pub mod socket;
 
@@ -31,4 +32,5 @@ pub use app::App;
 pub use config::{Config, Home};
 pub use error::Error;
 pub use invitation::invite;
+pub use new_log::{Renewed, new_log};
 pub use run::{Relay, run};

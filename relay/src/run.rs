@@ -1,6 +1,7 @@
 //! A relay from start to stop.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl Relay {
     pub async fn work(self) -> Result<(), Error> {
         let (app, stop) = (self.app.clone(), self.app.stop.clone());
         let every = Duration::from_millis(app.config.anchor_interval_ms);
-        let anchored = anchoring::run(app.messages.clone(), self.chain, self.log, self.account, every, stop.clone());
+        let anchored = Box::pin(anchoring::run(app.messages.clone(), self.chain, self.log, self.account, every, stop.clone()));
         let worked = tokio::select! {
             ended = anchored => ended.map_err(|error| Error::Ended { part: "anchoring", reason: error.to_string() }),
             () = app.messages.clone().keep_swept(stop.clone()) => over("store of messages", &stop),
@@ -191,7 +192,7 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn refused(home: &Home, error: &impl std::fmt::Display) -> Error {
+pub(crate) fn refused(home: &Home, error: &impl std::fmt::Display) -> Error {
     Error::Database { path: home.data(), reason: error.to_string() }
 }
 
@@ -202,6 +203,9 @@ pub(crate) fn now() -> Millis {
 
 /// The relay's log, registered if it is not.
 async fn log(home: &Home, chain: &Chain, account: &SigningKey, stop: watch::Receiver<bool>) -> Result<LogFile, Error> {
+    if home.next_log().exists() {
+        return Err(Error::Log { what: "another one was begun: finish it with `zynk relay new-log`" });
+    }
     let path = home.log();
     let known = if path.exists() { Some(LogFile::load(&path).map_err(Error::file(&path))?) } else { None };
     if let Some(file) = &known {
@@ -216,7 +220,7 @@ async fn log(home: &Home, chain: &Chain, account: &SigningKey, stop: watch::Rece
     }
     let mut told = false;
     loop {
-        match register(home, &mut chain.clone(), account, known.clone()).await {
+        match register(&path, &mut chain.clone(), account, known.clone()).await {
             Err(error @ (Error::NoChain { .. } | Error::Late { .. })) if !*stop.borrow() => {
                 if !told {
                     tracing::warn!(reason = %error, "the chain cannot be reached; the log is registered once it can");
@@ -232,7 +236,8 @@ async fn log(home: &Home, chain: &Chain, account: &SigningKey, stop: watch::Rece
     }
 }
 
-async fn register(home: &Home, chain: &mut Chain, account: &SigningKey, known: Option<LogFile>) -> Result<LogFile, Error> {
+/// The log of the file at `path`, which stands there as `known`, or a new one; registered if it is not.
+pub(crate) async fn register(path: &Path, chain: &mut Chain, account: &SigningKey, known: Option<LogFile>) -> Result<LogFile, Error> {
     if let Some(file) = &known
         && let Some(record) = chain.log(&file.log).await?.value
     {
@@ -253,7 +258,7 @@ async fn register(home: &Home, chain: &mut Chain, account: &SigningKey, known: O
     // The key of a registration that may still arrive is kept: the log would be the same one.
     let key = known.map_or_else(entropy::key, |file| file.key().clone());
     let file = LogFile::new(terms.chain.clone(), LogId::derive(&terms.chain, &owner, terms.sequence), key);
-    file.save(&home.log()).map_err(Error::file(&home.log()))?;
+    file.save(path).map_err(Error::file(path))?;
     let body = Body::RegisterLog { key: file.key().public(), bond: needed };
     chain.broadcast(&terms.sign(account, FeePayer::Author, body)).await?;
     match chain.log(&file.log).await?.value {

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use audit::bundle::{Bundle, Item, LogProof};
-use audit::log::HEAD_KEY;
-use audit::{LogId, LogRecord};
+use audit::log::{HEAD_KEY, Head, entry_hash, verify_inclusion};
+use audit::{LogId, LogRecord, SignedAnchor};
 use identity::{Did, Entry};
 use ledger::account::Account;
 use ledger::state::key;
@@ -230,6 +230,38 @@ impl Chain {
     /// As [`Chain::entry`].
     pub async fn log(&mut self, log: &LogId) -> Result<Proven<Option<LogRecord>>, Error> {
         self.read(&key::log(log)).await
+    }
+
+    /// A log's record as the next block above `from` proves it, or the newest one: the state before that block.
+    /// [`Chain::log`] waits until nothing newer is known, which a log with an anchor in every block never comes to.
+    ///
+    /// # Errors
+    /// As [`Chain::follow`] and [`Chain::entry`].
+    pub async fn follow_log(&mut self, log: &LogId, from: Height) -> Result<Proven<Option<LogRecord>>, Error> {
+        let header = self.follow(from).await?;
+        let key = key::log(log);
+        let answer = self.node.state(&key, Some(header.state_height())).await?;
+        let value = header.entry(&key, &answer.proof)?;
+        let record = value.map(|bytes| LogRecord::from_bytes(&bytes)).transpose();
+        Ok(Proven { value: record.map_err(|source| Error::Decode { query: "a log's record", source })?, header })
+    }
+
+    /// The anchor of a log's sequence, with proof that the chain took it. Waits until the chain can prove it.
+    ///
+    /// # Errors
+    /// What the node or the network fails at; [`Error::Unproven`]; [`Error::Mismatch`] where the node's path does not lead to
+    /// the proven log of all anchors; [`Error::Timeout`] if there is no such anchor.
+    pub async fn anchor(&mut self, log: LogId, sequence: u64) -> Result<SignedAnchor, Error> {
+        let (height, found) = self.anchored(log, sequence).await?;
+        let answer = self.node.state(HEAD_KEY.as_bytes(), Some(height)).await?;
+        let header = self.header(height.next()).await?;
+        let none = Error::Mismatch { query: "the log of all anchors", fault: "the state has none: not a chain of ours" };
+        let head = header.entry(HEAD_KEY.as_bytes(), &answer.proof)?.ok_or(none)?;
+        let head = Head::from_bytes(&head).map_err(|source| Error::Decode { query: "the log of all anchors", source })?;
+        let entry = entry_hash(&found.anchor.to_bytes());
+        verify_inclusion(&entry, found.index, head.size, &found.path, &head.root)
+            .map_err(|_| Error::Mismatch { query: "the log of all anchors", fault: "the anchor is not in it" })?;
+        Ok(found.anchor)
     }
 
     /// The chain's parameters.

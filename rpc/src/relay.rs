@@ -267,6 +267,10 @@ pub struct PublishPrekeys {
     /// The Signal identity key's signature (XEdDSA, 64 bytes) over [`possession_message`]: whoever
     /// put the key into the entry also has its private half. For clients to check.
     pub possession: Bytes,
+    /// Where the device had another Signal identity key before this one: that key's signature (XEdDSA, 64
+    /// bytes) over [`identity::device::succession_message`], for contacts to check. Without it they see a reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<Bytes>,
     /// X25519, renewed every few days.
     pub signed_prekey: SignedPrekey,
     /// Kyber, handed out where no one-time one is left.
@@ -327,6 +331,9 @@ pub struct PrekeyBundle {
     pub identity_key: SignalKey,
     /// As published.
     pub possession: Bytes,
+    /// As published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<Bytes>,
     /// As published.
     pub signed_prekey: SignedPrekey,
     /// A one-time key, or the last resort.

@@ -75,9 +75,18 @@ impl Chain {
     /// # Errors
     /// As [`Chain::entry`].
     pub async fn terms(&mut self, author: &Address) -> Result<Terms, Error> {
-        let params = self.params().await?.value;
         let account = self.account(author).await?;
-        Ok(Terms { chain: self.trust().chain().clone(), sequence: account.value.sequence, valid_until: self.valid_until().await?, params })
+        self.terms_at(account.value.sequence).await
+    }
+
+    /// The terms for a transaction with a sequence that its author has counted: the chain shows what was used up only a
+    /// block later.
+    ///
+    /// # Errors
+    /// As [`Chain::entry`].
+    pub async fn terms_at(&mut self, sequence: u64) -> Result<Terms, Error> {
+        let params = self.params().await?.value;
+        Ok(Terms { chain: self.trust().chain().clone(), sequence, valid_until: self.valid_until().await?, params })
     }
 
     /// The last height that a transaction or an operation made now should be valid for.

@@ -161,7 +161,7 @@ async fn play(plan: Plan, files: u64, stage: &mut Stage, json: bool) -> Result<M
         let latency;
         (pairs, latency) = latency::measure(&url, pairs, plan.time, &mut verdict).await?;
         let sync = [before, syncs(stage, plan).await?].into_iter().collect();
-        let (pair, anchored) = latency::anchored(&url, pairs.remove(0), plan.anchored, &mut verdict).await?;
+        let (pair, anchored) = latency::anchored((&url, &stage.chain()?), pairs.remove(0), plan.anchored, &mut verdict).await?;
         pairs.extend([pair].into_iter().chain(rest));
         let throughput;
         (pairs, throughput) = closed_loop::measure((stage, &url), pairs, plan.window, (plan.warm_up, plan.time), &mut verdict).await?;

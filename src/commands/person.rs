@@ -7,6 +7,7 @@ pub(crate) mod proofs;
 
 use std::path::{Path, PathBuf};
 
+use ::client::contact::Change;
 use ::client::{Client, Passphrase, Settings};
 use ::mailbox::Encoding;
 use clap::Args;
@@ -89,6 +90,11 @@ pub(crate) async fn with<T>(client: Client, act: impl AsyncFnOnce(&Client) -> Re
     let done = act(&client).await;
     client.close().await;
     done
+}
+
+/// A change of a contact as a line: `!` for what a person should be warned of.
+fn change(change: &Change) -> String {
+    format!("{} {change}", if change.is_warning() { '!' } else { '*' })
 }
 
 fn ask(new: bool) -> Result<Zeroizing<String>, Failure> {

@@ -1,4 +1,4 @@
-//! `zynk relay`: run a relay, or invite somebody to one.
+//! `zynk relay`: run a relay, invite somebody to one, or give it another log.
 
 use std::path::PathBuf;
 
@@ -30,15 +30,34 @@ pub(crate) struct Arguments {
 enum Command {
     /// Draw an invitation: whoever has it can register once
     Invite,
+    /// Give a stopped relay another log, where its own cannot go on (7152 to 7155)
+    #[command(after_help = "It pays another bond. The old log is retired, its file is kept beside the new one's; accounts and mailboxes\n\
+        stay. What the old log is proven to hold stays provable under it, everything else is anchored again. Everybody\n\
+        signs in anew. Interrupted, it is run again.")]
+    NewLog,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
     let home = relay::Home::new(&arguments.home.ok_or(Failure::NoHome("ZYNK_RELAY_HOME"))?);
-    if let Some(Command::Invite) = arguments.command {
-        let invitation = relay::invite(&home).await?;
-        return Ok(Report::new(invitation.clone(), json!({"invitation": invitation})));
+    match arguments.command {
+        Some(Command::Invite) => {
+            let invitation = relay::invite(&home).await?;
+            Ok(Report::new(invitation.clone(), json!({"invitation": invitation})))
+        }
+        Some(Command::NewLog) => Ok(renewed(Box::pin(relay::new_log(&home)).await?)),
+        None => {
+            let stopped = told(arguments.attached);
+            Box::pin(relay::run(home, stopped)).await?;
+            Ok(Report::new("the relay has stopped", json!({"stopped": true})))
+        }
     }
-    let stopped = told(arguments.attached);
-    Box::pin(relay::run(home, stopped)).await?;
-    Ok(Report::new("the relay has stopped", json!({"stopped": true})))
+}
+
+fn renewed(renewed: relay::Renewed) -> Report {
+    let relay::Renewed { old, retired, new, leaves } = renewed;
+    let ended = retired.map_or_else(|| "takes no anchors".to_owned(), |at| format!("was retired in block {at}"));
+    Report::new(
+        format!("the relay's log is {new}, {leaves} messages wait for it; {old} {ended}"),
+        json!({"log": new, "leaves": leaves, "old": {"log": old, "retired": retired}}),
+    )
 }

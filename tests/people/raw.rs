@@ -6,6 +6,7 @@ use std::time::Duration;
 use audit::Commitment;
 use futures::{SinkExt as _, StreamExt as _};
 use genesis::Keyring;
+use identity::SignalKey;
 use mailbox::frame::{Content, Form, Open};
 use mailbox::wire::{self, Encoding};
 use mailbox::{Address, Bytes, ClientFrame, ServerFrame, Submission};
@@ -153,17 +154,7 @@ impl Citizen {
     /// Prekeys that nobody can use, for a device to be written to by hand.
     pub(crate) fn prekeys(&self, device: u16) -> PublishPrekeys {
         let keys = self.ring.devices().iter().find(|keys| keys.id == Some(device)).expect("the device's keys");
-        let key = |kind: u8, length: usize| Bytes(std::iter::once(kind).chain(std::iter::repeat_n(1, length - 1)).collect());
-        let signed = |kind, length| SignedPrekey { id: 1, key: key(kind, length), signature: Bytes(vec![1; 64]) };
-        PublishPrekeys {
-            registration_id: REGISTRATION,
-            identity_key: keys.signal(),
-            possession: Bytes(vec![1; 64]),
-            signed_prekey: signed(5, 33),
-            last_resort_kyber: signed(8, 1_569),
-            one_time: Vec::new(),
-            one_time_kyber: Vec::new(),
-        }
+        unusable_prekeys(keys.signal())
     }
 
     /// Signs a device in, and makes it one that can be written to.
@@ -187,6 +178,22 @@ impl Citizen {
             content_hash: Some(Commitment(Hash([2; 32]))),
             timestamp: Millis(1),
         }
+    }
+}
+
+/// Prekeys of the right lengths under a Signal key, signed by nobody.
+pub(crate) fn unusable_prekeys(identity_key: SignalKey) -> PublishPrekeys {
+    let key = |kind: u8, length: usize| Bytes(std::iter::once(kind).chain(std::iter::repeat_n(1, length - 1)).collect());
+    let signed = |kind, length| SignedPrekey { id: 1, key: key(kind, length), signature: Bytes(vec![1; 64]) };
+    PublishPrekeys {
+        registration_id: REGISTRATION,
+        identity_key,
+        possession: Bytes(vec![1; 64]),
+        succession: None,
+        signed_prekey: signed(5, 33),
+        last_resort_kyber: signed(8, 1_569),
+        one_time: Vec::new(),
+        one_time_kyber: Vec::new(),
     }
 }
 

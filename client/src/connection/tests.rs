@@ -129,6 +129,7 @@ async fn bundles(Shared(desk): Shared<Desks>, Path(did): Path<Did>) -> Json<Prek
             registration_id: published.registration_id,
             identity_key: lie.unwrap_or(published.identity_key),
             possession: published.possession.clone(),
+            succession: published.succession.clone(),
             signed_prekey: published.signed_prekey.clone(),
             kyber_prekey: kyber,
             one_time,

@@ -1,7 +1,7 @@
 //! What became of a contact's keys between two looks at the chain, in words for people.
 
 use identity::device::succession_message;
-use identity::{Did, Entry, Succession};
+use identity::{Device, Did, Entry, SignalBinding, SignalKey, Succession};
 use serde::{Deserialize, Serialize};
 use types::{ChainId, Millis};
 
@@ -31,6 +31,9 @@ pub enum Change {
     KeyReset {
         /// Its id.
         device: u16,
+        /// The key before: what it signed may come to light later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<SignalKey>,
     },
     /// The control keys that had been committed to took over.
     ControlRotated,
@@ -39,6 +42,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// The device whose Signal key this is about.
+    #[must_use]
+    pub const fn rekeyed(&self) -> Option<u16> {
+        match self {
+            Self::KeyProven { device } | Self::KeyReset { device, .. } => Some(*device),
+            _ => None,
+        }
+    }
+
     /// Whether a person should be warned.
     #[must_use]
     pub const fn is_warning(&self) -> bool {
@@ -52,7 +64,7 @@ impl std::fmt::Display for Change {
             Self::DeviceAdded { device } => write!(f, "device {device} joined"),
             Self::DeviceRemoved { device } => write!(f, "device {device} left"),
             Self::KeyProven { device } => write!(f, "device {device} has a new Signal key, which its old one signed for"),
-            Self::KeyReset { device } => write!(f, "device {device} has a new Signal key, which its old one did not sign for"),
+            Self::KeyReset { device, .. } => write!(f, "device {device} has a new Signal key, which its old one did not sign for"),
             Self::ControlRotated => f.write_str("the control keys committed to took over"),
             Self::Deactivated => f.write_str("the owner ended this identity"),
         }
@@ -71,21 +83,34 @@ pub struct Note {
     pub change: Change,
 }
 
+/// Whether `signature` is the word of a device's Signal key before, `old`, that the one in its proven entry follows on it.
+/// It is of this identity, this device, these two keys and this operation, or it is none.
+#[must_use]
+pub fn is_signed(chain: &ChainId, did: &Did, old: &SignalKey, device: &Device, signature: &[u8]) -> bool {
+    let SignalBinding { identity_key, sequence, succession, .. } = &device.signal;
+    *succession == Succession::Signed
+        && signal::verify(old, &succession_message(chain, did, *sequence, &device.key, old, identity_key), signature)
+}
+
+/// The devices with another Signal key in a later entry, of which the chain says that the old key has signed for it: of
+/// these the signature is worth asking for.
+pub fn claimed<'a>(before: &'a Entry, after: &'a Entry) -> impl Iterator<Item = u16> + 'a {
+    let is_new = |new: &&Device| before.device(new.id).is_some_and(|old| old.signal.identity_key != new.signal.identity_key);
+    after.devices.iter().filter(is_new).filter(|new| new.signal.succession == Succession::Signed).map(|new| new.id)
+}
+
 /// What changed from one proven entry to a later one. `proof`: for a device's id, the signature of its old
 /// Signal key over the new one, where somebody has it; without it a change of keys is a reset, whatever
 /// the entry says of itself, since the chain cannot check such a signature.
 pub fn changes(chain: &ChainId, did: &Did, before: &Entry, after: &Entry, proof: impl Fn(u16) -> Option<Vec<u8>>) -> Vec<Change> {
     let mut changes = Vec::new();
     for old in &before.devices {
-        match after.device(old.id) {
-            None => changes.push(Change::DeviceRemoved { device: old.id }),
-            Some(new) if new.signal.identity_key != old.signal.identity_key => {
-                let (from, to) = (&old.signal.identity_key, &new.signal.identity_key);
-                let message = succession_message(chain, did, new.signal.sequence, &new.key, from, to);
-                let signed = new.signal.succession == Succession::Signed;
-                let proven = signed && proof(old.id).is_some_and(|proof| signal::verify(from, &message, &proof));
-                let device = old.id;
-                changes.push(if proven { Change::KeyProven { device } } else { Change::KeyReset { device } });
+        let (device, from) = (old.id, old.signal.identity_key);
+        match after.device(device) {
+            None => changes.push(Change::DeviceRemoved { device }),
+            Some(new) if new.signal.identity_key != from => {
+                let proven = proof(device).is_some_and(|proof| is_signed(chain, did, &from, new, &proof));
+                changes.push(if proven { Change::KeyProven { device } } else { Change::KeyReset { device, from: Some(from) } });
             }
             Some(_) => {}
         }

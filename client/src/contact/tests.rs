@@ -1,3 +1,4 @@
+use identity::device::succession_message;
 use identity::{Draft, Operation};
 use mailbox::Bytes;
 use types::SigningKey;
@@ -124,25 +125,26 @@ fn changes_of_keys_are_told_apart() {
         let key = bob.devices[&1].key.clone();
         bob.change(|bob| Draft::rotate_signal_key(&chain, &bob.did, &bob.entry, (1, &key), new.key(), proof, Person::until()));
     };
-    let check = |story: &str, change: &dyn Fn(&mut Person) -> Option<Vec<u8>>, expected: &[Change]| {
+    let reset = |bob: &Entry| Change::KeyReset { device: 1, from: bob.device(1).map(|device| device.signal.identity_key) };
+    let check = |story: &str, change: &dyn Fn(&mut Person) -> Option<Vec<u8>>, expected: &dyn Fn(&Entry) -> Vec<Change>| {
         let mut bob = Person::new(1, 2);
         let before = bob.entry.clone();
         let proof = change(&mut bob);
         let found = changes(&chain, &bob.did, &before, &bob.entry, |_| proof.clone());
-        assert_eq!(found, expected, "{story}");
+        assert_eq!(found, expected(&before), "{story}");
     };
-    check("nothing", &|_| None, &[]);
+    check("nothing", &|_| None, &|_| vec![]);
     check(
         "a new key, which the old one signed for",
         &|bob| {
             let new = Own::generate();
             let device = &bob.devices[&1];
-            let message = identity::device::succession_message(&chain, &bob.did, 1, &device.key.public(), &device.own.key(), &new.key());
+            let message = succession_message(&chain, &bob.did, 1, &device.key.public(), &device.own.key(), &new.key());
             let proof = device.own.sign(&message);
             rotate(bob, Some(proof.clone()), new);
             Some(proof)
         },
-        &[Change::KeyProven { device: 1 }],
+        &|_| vec![Change::KeyProven { device: 1 }],
     );
     check(
         "a new key, and what claims to be the old one's signature",
@@ -150,7 +152,7 @@ fn changes_of_keys_are_told_apart() {
             rotate(bob, Some(vec![1; 64]), Own::generate());
             Some(vec![1; 64])
         },
-        &[Change::KeyReset { device: 1 }],
+        &|before| vec![reset(before)],
     );
     check(
         "a new key, which the chain says was signed for, and nobody shows the signature",
@@ -158,7 +160,7 @@ fn changes_of_keys_are_told_apart() {
             rotate(bob, Some(vec![1; 64]), Own::generate());
             None
         },
-        &[Change::KeyReset { device: 1 }],
+        &|before| vec![reset(before)],
     );
     check(
         "a new key without a word",
@@ -166,7 +168,7 @@ fn changes_of_keys_are_told_apart() {
             rotate(bob, None, Own::generate());
             None
         },
-        &[Change::KeyReset { device: 1 }],
+        &|before| vec![reset(before)],
     );
     check(
         "one device for another",
@@ -176,8 +178,68 @@ fn changes_of_keys_are_told_apart() {
             bob.change(|bob| Draft::new(&chain, &bob.did, &bob.entry, Operation::RemoveDevice { device: 2 }, Person::until()));
             None
         },
-        &[Change::DeviceRemoved { device: 2 }, Change::DeviceAdded { device: 3 }],
+        &|_| vec![Change::DeviceRemoved { device: 2 }, Change::DeviceAdded { device: 3 }],
     );
+}
+
+/// A person's device with its key replaced by `new`, and what the old key has signed for it.
+fn rotate(person: &mut Person, new: &Own, is_signed: bool) -> Vec<u8> {
+    let (chain, device) = (chain(), &person.devices[&1]);
+    let (key, old) = (device.key.clone(), device.own.key());
+    let message = succession_message(&chain, &person.did, person.entry.sequence + 1, &key.public(), &old, &new.key());
+    let signature = device.own.sign(&message);
+    let claim = is_signed.then(|| signature.clone().try_into().expect("64 bytes"));
+    person.change(|person| Draft::rotate_signal_key(&chain, &person.did, &person.entry, (1, &key), new.key(), claim, Person::until()));
+    person.devices.get_mut(&1).expect("device 1").own = *new;
+    signature
+}
+
+/// Alice knew Bob's first key. The chain has his third, and says that the second signed for it.
+#[test]
+fn a_forged_succession_is_none() {
+    let chain = chain();
+    let (mut bob, [second, third, thief]) = (Person::new(1, 2), [(); 3].map(|()| Own::generate()));
+    let (did, first, key) = (bob.did, *bob.own(1), bob.devices[&1].key.public());
+    let to_second = rotate(&mut bob, &second, true);
+    let known = bob.entry.clone();
+    let to_third = rotate(&mut bob, &third, true);
+    let device = bob.entry.device(1).expect("device 1").clone();
+    let sequence = device.signal.sequence;
+    let signed = |by: &Own, did: &Did, sequence, key: &_, from: &Own, to: &Own| {
+        by.sign(&succession_message(&chain, did, sequence, key, &from.key(), &to.key()))
+    };
+    let other_key = bob.devices[&2].key.public();
+    let other_chain = succession_message(&"another".parse().expect("a chain id"), &did, sequence, &key, &second.key(), &third.key());
+    let stories = [
+        ("the second key's word", to_third.clone(), true),
+        ("the same, signed once more", signed(&second, &did, sequence, &key, &second, &third), true),
+        ("the new key's own", signed(&third, &did, sequence, &key, &second, &third), false),
+        ("a thief's", signed(&thief, &did, sequence, &key, &second, &third), false),
+        ("a thief's, about the thief's own key", signed(&thief, &did, sequence, &key, &thief, &third), false),
+        ("of the change before", to_second, false),
+        ("of the first key, which has no word any more", signed(&first, &did, sequence, &key, &first, &third), false),
+        ("of another operation", signed(&second, &did, sequence + 1, &key, &second, &third), false),
+        ("for another identity", signed(&second, &Did([7; 32]), sequence, &key, &second, &third), false),
+        ("for another device", signed(&second, &did, sequence, &other_key, &second, &third), false),
+        ("for another new key", signed(&second, &did, sequence, &key, &second, &thief), false),
+        ("on another chain", second.sign(&other_chain), false),
+        ("cut short", to_third[..63].to_vec(), false),
+        ("with something behind it", [&to_third[..], &[0]].concat(), false),
+        ("nothing", Vec::new(), false),
+    ];
+    for (story, signature, holds) in stories {
+        assert_eq!(change::is_signed(&chain, &did, &second.key(), &device, &signature), holds, "{story}");
+        let expected = if holds { Change::KeyProven { device: 1 } } else { Change::KeyReset { device: 1, from: Some(second.key()) } };
+        assert_eq!(changes(&chain, &did, &known, &bob.entry, |_| Some(signature.clone())), [expected], "{story}");
+    }
+    assert_eq!(change::claimed(&known, &bob.entry).collect::<Vec<_>>(), [1]);
+    assert_eq!(change::claimed(&bob.entry, &bob.entry).count(), 0, "no other key");
+    // The chain says that nothing was signed: then nothing was.
+    let known = bob.entry.clone();
+    let signature = rotate(&mut bob, &thief, false);
+    assert_eq!(change::claimed(&known, &bob.entry).count(), 0, "nothing to ask for");
+    let found = changes(&chain, &did, &known, &bob.entry, |_| Some(signature.clone()));
+    assert_eq!(found, [Change::KeyReset { device: 1, from: Some(third.key()) }]);
 }
 
 #[test]

@@ -67,6 +67,12 @@ pub(crate) async fn set_frame(db: &mut SqliteConnection, row: i64, frame: &[u8])
     Ok(())
 }
 
+/// Has every item be encrypted anew: the sessions that the frames were made in have ended.
+pub(crate) async fn forget_frames(db: &mut SqliteConnection) -> Result<(), Error> {
+    sqlx::query("UPDATE outbox SET frame = NULL, wait_until = 0").execute(db).await?;
+    Ok(())
+}
+
 /// Has an item wait. `anew`: its frame is of no use any more.
 pub(crate) async fn hold(db: &mut SqliteConnection, id: &Uuid, until: Millis, anew: bool) -> Result<(), Error> {
     let query = if anew {

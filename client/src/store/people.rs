@@ -53,6 +53,14 @@ pub(crate) async fn put_note(db: &mut SqliteConnection, note: &Note) -> Result<(
     Ok(())
 }
 
+/// Puts another change into the place of what was noted last as `before`.
+pub(crate) async fn amend_note(db: &mut SqliteConnection, did: &Did, before: &Change, after: &Change) -> Result<(), Error> {
+    let text = |change| serde_json::to_string(change).expect("a change has string keys");
+    let query = sqlx::query("UPDATE notes SET change = ? WHERE id = (SELECT max(id) FROM notes WHERE did = ? AND change = ?)");
+    query.bind(text(after)).bind(did.0.as_slice()).bind(text(before)).execute(db).await?;
+    Ok(())
+}
+
 /// The notes about an identity, oldest first.
 pub(crate) async fn notes(db: &mut SqliteConnection, did: &Did) -> Result<Vec<Note>, Error> {
     let rows = sqlx::query("SELECT seen, change FROM notes WHERE did = ? ORDER BY id").bind(did.0.as_slice()).fetch_all(db).await?;

@@ -36,6 +36,20 @@ pub(crate) async fn drop_session(db: &mut SqliteConnection, of: &Address) -> Res
     Ok(())
 }
 
+/// Ends every session, and drops the secret halves of all prekeys: they are of a Signal key that was replaced.
+pub(crate) async fn forget_all(db: &mut SqliteConnection) -> Result<(), Error> {
+    for query in [
+        "DELETE FROM sessions",
+        "DELETE FROM one_time_prekeys",
+        "DELETE FROM signed_prekeys",
+        "DELETE FROM kyber_prekeys",
+        "DELETE FROM base_keys",
+    ] {
+        sqlx::query(query).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
 /// The devices of an identity that there are sessions with, and the records.
 pub(crate) async fn sessions_of(db: &mut SqliteConnection, did: &identity::Did) -> Result<Vec<(u16, Vec<u8>)>, Error> {
     let rows =

@@ -32,7 +32,10 @@ const READERS: u32 = 4;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// The version of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// What brings the tables of version 1 to version 2.
+const FROM_1: &str = "ALTER TABLE prekeys ADD COLUMN succession BLOB; UPDATE format SET version = 2";
 
 /// What one step of a sweep deletes of a kind.
 const SWEPT: i64 = 1_000;
@@ -87,13 +90,17 @@ impl Sqlite {
     }
 }
 
-/// Makes the tables of a new database. The version found, if it is another.
+/// Makes the tables of a new database, or brings those of an earlier version up to date. The version found, if it is
+/// one that is not known.
 async fn prepare(writer: &SqlitePool) -> Result<Result<(), i64>, sqlx::Error> {
     let mut all = writer.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::query("CREATE TABLE IF NOT EXISTS format (version BIGINT NOT NULL)").execute(&mut *all).await?;
     let found: Option<i64> = sqlx::query_scalar("SELECT version FROM format").fetch_optional(&mut *all).await?;
     match found {
         Some(VERSION) => {}
+        Some(1) => {
+            sqlx::raw_sql(FROM_1).execute(&mut *all).await?;
+        }
         Some(found) => return Ok(Err(found)),
         None => {
             sqlx::raw_sql(SCHEMA).execute(&mut *all).await?;

@@ -36,6 +36,23 @@ async fn sqlite_finds_again_what_it_had() {
 }
 
 #[tokio::test]
+async fn sqlite_of_the_first_version_is_brought_up_to_date() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("accounts.sqlite");
+    let person = Person::new();
+    let first = Sqlite::open(&path).await.expect("a new database");
+    suite::registered(&first, &person).await;
+    let back = "ALTER TABLE prekeys DROP COLUMN succession; UPDATE format SET version = 1";
+    sqlx::raw_sql(back).execute(&first.writer_for_tests()).await.expect("tables of version 1");
+    first.close().await;
+    let second = Sqlite::open(&path).await.expect("the same database");
+    suite::is_known(&second, &person).await;
+    suite::keeps_a_succession(&second, &person).await;
+    second.close().await;
+    suite::is_known(&Sqlite::open(&path).await.expect("once is enough"), &person).await;
+}
+
+#[tokio::test]
 async fn sqlite_of_another_version_is_refused() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("accounts.sqlite");

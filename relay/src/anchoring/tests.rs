@@ -17,10 +17,13 @@ use types::{Hash, Height, Millis, PublicKey, SigningKey};
 use self::double::{Double, Fault, log_file};
 use super::{Error, LogChain, Next, Outbox, judge};
 use crate::messages::Messages;
-use crate::messages::store::{LogState, Store};
+use crate::messages::store::{LogState, ON_THE_WAY, Store};
 use crate::messages::tests::fixture::{self, ALICE, BOB, NOW, devices, message};
 
 const EVERY: Duration = Duration::from_millis(5);
+
+/// When an anchor counts as lost here.
+const LOST: Duration = Duration::from_millis(40);
 
 fn clock() -> Millis {
     NOW
@@ -58,14 +61,19 @@ struct World {
 
 impl World {
     fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self::with(Double::new(faults))
+    }
+
+    fn with(chain: Double) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let messages = open(&home);
-        Self { home, messages, chain: Double::new(faults), stop: watch::Sender::new(false), outbox: None }
+        Self { home, messages, chain, stop: watch::Sender::new(false), outbox: None }
     }
 
     fn start(&mut self) {
         self.stop = watch::Sender::new(false);
-        let outbox = Outbox::new(self.messages.clone(), self.chain.clone(), log_file());
+        let mut outbox = Outbox::new(self.messages.clone(), self.chain.clone(), log_file());
+        outbox.patience = LOST;
         self.outbox = Some(tokio::spawn(outbox.run(EVERY, self.stop.subscribe())));
     }
 
@@ -124,18 +132,44 @@ async fn leaves_are_anchored_in_batches_that_follow_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_anchors_are_on_their_way_while_blocks_take_their_time() {
+    let mut world = World::with(Double::slow([]));
+    world.start();
+    for number in 0..12 {
+        let leaf = send(&world.messages, number).await;
+        let sequence = anchored(&world.messages, leaf).await;
+        let state = world.state();
+        assert!(sequence <= state.anchored && state.on_the_way() <= ON_THE_WAY, "{state:?}");
+    }
+    assert_eq!(world.chain.waited() as u64, ON_THE_WAY, "as many as may be: sealing does not wait for blocks");
+    assert_eq!((world.chain.sent_differently(), world.chain.refused()), (0, Vec::new()));
+    // All of them are on their way when it dies, and are gone on with.
+    world = world.crash().await;
+    let before = world.state();
+    assert!(before.on_the_way() > 1, "{before:?}");
+    world.start();
+    let leaf = send(&world.messages, 99).await;
+    assert!(anchored(&world.messages, leaf).await > before.sealed);
+    assert_eq!((world.chain.sent_differently(), world.chain.refused()), (0, Vec::new()));
+    let anchors = world.chain.anchors();
+    assert!(anchors.iter().map(|anchor| anchor.anchor.sequence).eq(1..=anchors.len() as u64), "each once, in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn outages_lost_answers_and_refusals_change_nothing_but_the_time() {
-    use Fault::{LostAnswer, NoAnswer, Refused, Unreachable};
-    let stories: [(&str, &[Fault]); 6] = [
+    use Fault::{Dropped, LostAnswer, NoAnswer, Refused, Unreachable};
+    let stories: [(&str, &[Fault]); 8] = [
         ("the chain is away when the relay starts", &[NoAnswer, NoAnswer]),
         ("it does not take the anchor", &[Fault::None, Unreachable, Fault::None, Unreachable]),
         ("it takes the anchor and the answer is lost", &[Fault::None, LostAnswer]),
         ("and then it does not say what it has", &[Fault::None, LostAnswer, NoAnswer, NoAnswer]),
         ("the account's sequence was used by another transaction", &[Fault::None, Refused, Fault::None, Refused]),
         ("an old state is shown after the anchor was taken", &[Fault::None, Fault::None, Fault::Old, Fault::None]),
+        ("a node takes the anchor and loses it", &[Fault::None, Dropped]),
+        ("and the one after it", &[Fault::None, Dropped, Fault::None, Dropped, Dropped]),
     ];
-    for (story, faults) in stories {
-        let mut world = World::new(faults.iter().copied());
+    for ((story, faults), chain) in stories.iter().flat_map(|story| [(story, Double::new as fn(_) -> _), (story, Double::slow)]) {
+        let mut world = World::with(chain(faults.to_vec()));
         let leaf = send(&world.messages, 1).await;
         world.start();
         anchored(&world.messages, leaf).await;
@@ -183,24 +217,33 @@ fn every_state_is_judged() {
     let record = |sequence: u64, last: u64| LogRecord { sequence, last: hash(last), ..Double::new([]).registered() };
     let retired = |sequence: u64| LogRecord { status: Status::Retired { at: Height(9) }, ..record(sequence, sequence) };
     type Judged = Result<Next, u32>;
-    let stories: [(&str, LogState, LogRecord, Judged); 11] = [
+    let stories: [(&str, LogState, LogRecord, Judged); 17] = [
         ("nothing yet", state(0, 0), record(0, 0), Ok(Next::Seal)),
         ("the first is on its way", state(1, 0), record(0, 0), Ok(Next::Send)),
-        ("it has arrived", state(1, 0), record(1, 1), Ok(Next::Complete)),
+        ("it has arrived", state(1, 0), record(1, 1), Ok(Next::Complete(1))),
         ("and was completed", state(1, 1), record(1, 1), Ok(Next::Seal)),
         ("the next is on its way", state(2, 1), record(1, 1), Ok(Next::Send)),
+        ("four are on their way", state(5, 1), record(1, 1), Ok(Next::Send)),
+        ("two of them have arrived", state(5, 1), record(3, 3), Ok(Next::Complete(3))),
+        ("all of them have arrived", state(5, 1), record(5, 5), Ok(Next::Complete(5))),
         ("the chain is shown as it was", state(2, 2), record(1, 1), Ok(Next::Wait)),
-        ("the chain is shown as it was, with one on its way", state(3, 2), record(1, 1), Ok(Next::Wait)),
+        ("the chain is shown as it was, with two on their way", state(4, 2), record(1, 1), Ok(Next::Wait)),
         ("the chain has more", state(1, 1), record(2, 2), Err(7154)),
+        ("the chain has more than is on its way", state(5, 2), record(6, 6), Err(7154)),
         ("the chain has another", state(1, 0), record(1, 7), Err(7155)),
+        ("the chain has another among those on their way", state(5, 1), record(3, 7), Err(7155)),
+        ("the chain has another for the last completed one", state(5, 1), record(1, 7), Err(7155)),
         ("retired", state(2, 1), retired(1), Err(7152)),
-        ("retired after the last", state(2, 1), retired(2), Ok(Next::Complete)),
+        ("retired after one of those on their way", state(4, 1), retired(2), Ok(Next::Complete(2))),
     ];
     for (story, state, record, judged) in stories {
-        assert_eq!(judge(&state, &record, &key).map_err(|error| error.code()), judged, "{story}");
+        let ours = (state.anchored..=state.sealed).contains(&record.sequence).then(|| hash(record.sequence));
+        assert_eq!(judge(&state, ours, &record, &key).map_err(|error| error.code()), judged, "{story}");
     }
+    let unknown = judge(&state(5, 1), None, &record(3, 3), &key).map_err(|error| error.code());
+    assert_eq!(unknown, Err(7155), "nothing is taken for ours that is not known to be");
     let other: PublicKey = SigningKey::from_seed(&[1; 32]).public();
-    assert_eq!(judge(&state(0, 0), &record(0, 0), &other).map_err(|error| error.code()), Err(7153));
+    assert_eq!(judge(&state(0, 0), Some(Hash::ZERO), &record(0, 0), &other).map_err(|error| error.code()), Err(7153));
 }
 
 proptest! {
@@ -211,11 +254,12 @@ proptest! {
     #[test]
     fn one_anchor_for_each_sequence(
         faults in proptest::collection::vec(proptest::sample::select(Fault::ALL.to_vec()), 0..9),
+        slow in proptest::bool::ANY,
         lives in proptest::collection::vec(0u64..25, 1..6),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         runtime.block_on(async move {
-            let mut world = World::new(faults);
+            let mut world = World::with(if slow { Double::slow(faults) } else { Double::new(faults) });
             let mut leaves = Vec::new();
             for (number, life) in (0..).zip(lives) {
                 leaves.push(send(&world.messages, number).await);

@@ -66,6 +66,9 @@ fn check(prekeys: &PublishPrekeys) -> Result<(), &'static str> {
     if prekeys.possession.0.len() != SIGNATURE {
         return Err("possession is a signature of 64 bytes");
     }
+    if prekeys.succession.as_ref().is_some_and(|succession| succession.0.len() != SIGNATURE) {
+        return Err("succession is a signature of 64 bytes");
+    }
     if prekeys.one_time.len() > MAX_PUBLISHED || prekeys.one_time_kyber.len() > MAX_PUBLISHED {
         return Err("at most 100 one-time keys of a kind at once");
     }

@@ -19,31 +19,31 @@ pub(crate) struct Trees(Mutex<VecDeque<(u64, Arc<Batch>)>>);
 impl Trees {
     /// Where `leaf` stands. May wait for the disk, and may hash a whole batch.
     pub(crate) fn proof(&self, store: &dyn Store, leaf: &Hash) -> Result<Option<LeafProof>, Error> {
-        let sequence = match store.place(leaf)? {
+        let number = match store.place(leaf)? {
             None => return Ok(None),
             Some(Place::Stored) => return Ok(Some(LeafProof::Stored)),
-            Some(Place::Batch(sequence)) => sequence,
+            Some(Place::Batch(number)) => number,
         };
-        let Some(sealed) = store.batch(sequence)? else { return Ok(None) };
+        let Some(sealed) = store.batch(number)? else { return Ok(None) };
         if sealed.anchored.is_none() {
-            return Ok(Some(LeafProof::Sealed { sequence }));
+            return Ok(Some(LeafProof::Sealed { sequence: sealed.anchor.anchor.sequence }));
         }
-        let Some(batch) = self.batch(store, sequence)? else { return Ok(None) };
+        let Some(batch) = self.batch(store, number)? else { return Ok(None) };
         let found = batch.index_of(leaf).and_then(|index| Some((index, batch.path(index)?)));
         let (index, path) = found.ok_or(Error::Corrupt { what: "a batch without its leaf" })?;
         Ok(Some(LeafProof::Anchored { anchor: Box::new(sealed.anchor), index, path }))
     }
 
-    fn batch(&self, store: &dyn Store, sequence: u64) -> Result<Option<Arc<Batch>>, Error> {
-        let kept = |trees: &VecDeque<(u64, Arc<Batch>)>| trees.iter().find(|(of, _)| *of == sequence).map(|(_, batch)| batch.clone());
+    fn batch(&self, store: &dyn Store, number: u64) -> Result<Option<Arc<Batch>>, Error> {
+        let kept = |trees: &VecDeque<(u64, Arc<Batch>)>| trees.iter().find(|(of, _)| *of == number).map(|(_, batch)| batch.clone());
         if let Some(batch) = kept(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(Some(batch));
         }
-        let Some(leaves) = store.leaves(sequence)? else { return Ok(None) };
+        let Some(leaves) = store.leaves(number)? else { return Ok(None) };
         let batch = Arc::new(Batch::reopen(leaves).map_err(|_| Error::Corrupt { what: "the leaves of a batch" })?);
         let mut trees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         trees.truncate(KEPT - 1);
-        trees.push_front((sequence, batch.clone()));
+        trees.push_front((number, batch.clone()));
         Ok(Some(batch))
     }
 }

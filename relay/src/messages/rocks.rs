@@ -14,14 +14,17 @@ use mailbox::Address;
 use mailbox::envelope::Stored;
 use mailbox::queue::Queue;
 use rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier};
-use types::{Decode, Hash};
+use types::{Decode, Hash, Millis};
 
 use self::columns::{Column, address_key, delivery_key, number, sequence_of};
 use self::writing::Writing;
 use super::store::{Answer, Error, LogState, Page, Place, Reach, Sealed, Store, Write};
 
 /// The version of what is written.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+
+/// The version before it: there was one log, with one anchor on its way. All of it is read as it is.
+const BEFORE: u64 = 1;
 
 /// A key and its value.
 type Pair = (Box<[u8]>, Box<[u8]>);
@@ -71,16 +74,14 @@ impl Rocks {
     }
 
     fn check_format(&self) -> Result<(), Error> {
-        match self.get(Column::Meta, b"format")? {
-            Some(bytes) => match number(&bytes)? {
-                FORMAT => Ok(()),
-                found => Err(Error::Format { found, expected: FORMAT }),
-            },
-            None => {
+        match self.get(Column::Meta, b"format")?.map(|bytes| number(&bytes)).transpose()? {
+            Some(FORMAT) => Ok(()),
+            None | Some(BEFORE) => {
                 let mut writing = Writing::new(self);
                 writing.put(Column::Meta, b"format", &FORMAT.to_be_bytes());
                 writing.sync()
             }
+            Some(found) => Err(Error::Format { found, expected: FORMAT }),
         }
     }
 
@@ -147,6 +148,15 @@ impl Store for Rocks {
         Ok(answers)
     }
 
+    fn begin_log(&self, anchored: u64, at: Millis) -> Result<(), Error> {
+        let mut open = group::Group::new(self)?;
+        if open.take(&Write::Complete { sequence: anchored, at })? == Answer::OutOfOrder {
+            return Err(Error::Corrupt { what: "batches that the log on the chain does not go with" });
+        }
+        open.begin_log()?;
+        open.finish()?.sync()
+    }
+
     fn read(&self, of: &Address, after: u64, items: u32, bytes: u32, reach: Reach) -> Result<Option<Page>, Error> {
         match self.page(of, after, items, bytes, reach) {
             Ok(page) => Ok(Some(page)),
@@ -165,7 +175,7 @@ impl Store for Rocks {
         let at = number_of_leaf.to_be_bytes();
         let mut below = self.db.iterator_cf(self.handle(Column::Ranges), IteratorMode::From(&at, Direction::Reverse));
         let range = below.next().transpose().map_err(broken)?;
-        range.map(|(_, sequence)| number(&sequence).map(Place::Batch)).transpose()
+        range.map(|(_, batch)| number(&batch).map(Place::Batch)).transpose()
     }
 
     fn unsealed(&self, most: usize) -> Result<Vec<Hash>, Error> {
@@ -176,15 +186,15 @@ impl Store for Rocks {
 
     fn log(&self) -> Result<LogState, Error> {
         let log: Option<columns::Log> = self.read_value(Column::Meta, b"log", "the log's state")?;
-        Ok(log.unwrap_or_default().state(self.meta("leaves")?))
+        Ok(LogState { before: self.meta("before")?, leaves: self.meta("leaves")?, ..log.unwrap_or_default().into() })
     }
 
-    fn batch(&self, sequence: u64) -> Result<Option<Sealed>, Error> {
-        self.read_value(Column::Batches, &sequence.to_be_bytes(), "a batch")
+    fn batch(&self, number: u64) -> Result<Option<Sealed>, Error> {
+        self.read_value(Column::Batches, &number.to_be_bytes(), "a batch")
     }
 
-    fn leaves(&self, sequence: u64) -> Result<Option<Vec<Hash>>, Error> {
-        let Some(bytes) = self.get(Column::BatchLeaves, &sequence.to_be_bytes())? else { return Ok(None) };
+    fn leaves(&self, number: u64) -> Result<Option<Vec<Hash>>, Error> {
+        let Some(bytes) = self.get(Column::BatchLeaves, &number.to_be_bytes())? else { return Ok(None) };
         let (leaves, rest) = bytes.as_chunks::<32>();
         if !rest.is_empty() {
             return Err(Error::Corrupt { what: "the leaves of a batch" });

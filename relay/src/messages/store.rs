@@ -41,7 +41,7 @@ pub enum Write {
     },
     /// A batch is sealed.
     Seal(Box<Seal>),
-    /// The chain has the anchor of this sequence.
+    /// The chain has the anchors up to this sequence.
     Complete {
         /// The sequence.
         sequence: u64,
@@ -127,7 +127,7 @@ pub enum Answer {
         /// Whether a sweep left something to do.
         more: bool,
     },
-    /// A batch that does not follow the last one, or is for other leaves.
+    /// A batch that does not follow the last one, is for other leaves, or is one more than may be on their way.
     OutOfOrder,
 }
 
@@ -140,12 +140,17 @@ pub struct Page {
     pub more: bool,
 }
 
+/// How many batches at most are sealed while the chain is not seen to have their anchors.
+pub const ON_THE_WAY: u64 = 4;
+
 /// How far the log of batches is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogState {
+    /// How many batches stand under the logs before this one, whose sequences began at 1 as well.
+    pub before: u64,
     /// The sequence of the last batch that was sealed; 0 if none was.
     pub sealed: u64,
-    /// The sequence of the last batch whose anchor the chain has: `sealed`, or one less.
+    /// The sequence of the last batch whose anchor the chain has: from `sealed` - [`ON_THE_WAY`] to `sealed`.
     pub anchored: u64,
     /// The hash of the last sealed batch's anchor.
     pub last: Hash,
@@ -158,10 +163,16 @@ pub struct LogState {
 }
 
 impl LogState {
-    /// Whether an anchor is on its way.
+    /// How many anchors are on their way.
     #[must_use]
-    pub const fn pending(&self) -> bool {
-        self.sealed > self.anchored
+    pub const fn on_the_way(&self) -> u64 {
+        self.sealed - self.anchored
+    }
+
+    /// The number of the batch of a sequence, counted from 1 over all logs of the store.
+    #[must_use]
+    pub const fn number(&self, sequence: u64) -> u64 {
+        self.before + sequence
     }
 
     /// How many leaves are in no batch yet.
@@ -190,7 +201,7 @@ types::codec!(Sealed { anchor, first, end, anchored });
 pub enum Place {
     /// In no batch yet.
     Stored,
-    /// In the batch of this sequence.
+    /// In the batch of this number ([`LogState::number`]).
     Batch(u64),
 }
 
@@ -214,6 +225,15 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When it is not known to be durable.
     fn commit(&self, group: &[Write]) -> Result<Vec<Answer>, Error>;
+
+    /// Has another log begin, in one write that is durable: of this one the chain has the anchors up to the sequence
+    /// `anchored`, as was seen `at`. Batches above it are taken apart, and their leaves wait again. Repeated with nothing
+    /// sealed since, it changes nothing. Only while nobody else writes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if `anchored` is below what was completed or above what was sealed; when it is not known to be
+    /// durable.
+    fn begin_log(&self, anchored: u64, at: Millis) -> Result<(), Error>;
 
     /// What a mailbox holds above a number: at most `items`, and no more after `bytes` of content
     /// are reached. `None` if it cannot be had within `reach`.
@@ -240,17 +260,18 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     fn log(&self) -> Result<LogState, Error>;
 
-    /// A sealed batch; `None` if it was let go. One of padding only is let go once it is anchored.
+    /// A sealed batch by its number ([`LogState::number`]); `None` if it was let go. One of padding only is let go once it
+    /// is anchored.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn batch(&self, sequence: u64) -> Result<Option<Sealed>, Error>;
+    fn batch(&self, number: u64) -> Result<Option<Sealed>, Error>;
 
     /// All leaves of a sealed batch, padding included, ascending.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn leaves(&self, sequence: u64) -> Result<Option<Vec<Hash>>, Error>;
+    fn leaves(&self, number: u64) -> Result<Option<Vec<Hash>>, Error>;
 }
 
 /// Why a store cannot serve.

@@ -3,5 +3,6 @@
 pub(crate) mod committing;
 mod crashes;
 pub(crate) mod fixture;
+mod format;
 mod power;
 mod suite;

@@ -72,6 +72,15 @@ pub(super) struct Latency {
     pub(super) accepted: Spread,
 }
 
+/// Messages whose way onto the chain was watched.
+#[derive(Debug)]
+pub(super) struct Anchored {
+    /// From before the sender writes the frame to when a node says that the anchor is in a block.
+    pub(super) in_block: Spread,
+    /// To when the relay hands out the leaf's path: the next block has proven the anchor to it.
+    pub(super) proven: Spread,
+}
+
 /// As many messages as go.
 #[derive(Debug)]
 pub(super) struct Throughput {
@@ -140,7 +149,7 @@ pub(super) struct Way {
     /// An append of 1 KiB with fdatasync beside the relay's databases, just before and after the latencies.
     pub(super) sync: Spread,
     pub(super) latency: Latency,
-    pub(super) anchored: Spread,
+    pub(super) anchored: Anchored,
     pub(super) throughput: Throughput,
     pub(super) idle: Option<Idle>,
 }
@@ -160,7 +169,8 @@ impl Way {
             "fdatasync": self.sync.json([50, 99], None),
             "send_to_receive": self.latency.received.json([50, 99], Some(sync)),
             "send_to_accepted": self.latency.accepted.json([50, 99], Some(sync)),
-            "send_to_anchored": self.anchored.json([50, 95], None),
+            "send_to_block": self.anchored.in_block.json([50, 95], None),
+            "send_to_anchored": self.anchored.proven.json([50, 95], None),
             "closed_loop": {
                 "messages": loads.messages,
                 "seconds": rounded(loads.time.as_secs_f64()),

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use audit::{LogId, LogRecord};
+use ledger::state::key;
 use reqwest::Method;
+use rpc::Node;
 use rpc::relay::{LeafProof, path};
 use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep, sleep_until, timeout};
-use types::Hash;
+use types::{Decode as _, Hash};
 
 use super::crowd;
-use super::figures::{Latency, Spread, Verdict};
+use super::figures::{Anchored, Latency, Spread, Verdict};
 use super::pair::{Done, Pair, Talk};
 use super::people::Api;
 use crate::failure::Failure;
@@ -71,8 +74,31 @@ async fn steady(mut talk: Talk, first: Duration, every: Duration, time: Duration
     }
 }
 
-/// Sends so many messages, and watches each until the chain has its anchor: the relay hands out the leaf's path then.
-pub(super) async fn anchored(url: &str, pair: Pair, messages: usize, verdict: &mut Verdict) -> Result<(Pair, Spread), Failure> {
+/// What the chain holds of the relay's log, by the word of a node.
+#[derive(Debug, Clone)]
+pub(super) struct OnChain {
+    pub(super) node: Node,
+    pub(super) log: LogId,
+}
+
+impl OnChain {
+    /// Whether the anchor of a sequence is in a block.
+    async fn has(&self, sequence: u64) -> Result<bool, Failure> {
+        let (_, entry) = self.node.peek(&key::log(&self.log)).await?;
+        let record = entry.map(|entry| LogRecord::from_bytes(&entry)).transpose();
+        let record = record.map_err(|error| Failure::Bench(format!("the log's record does not decode: {error}")))?;
+        Ok(record.is_some_and(|record| record.sequence >= sequence))
+    }
+}
+
+/// Sends so many messages, and watches each until the chain is proven to have its anchor: the relay hands out the leaf's
+/// path then.
+pub(super) async fn anchored(
+    (url, chain): (&str, &OnChain),
+    pair: Pair,
+    messages: usize,
+    verdict: &mut Verdict,
+) -> Result<(Pair, Anchored), Failure> {
     let api = Api::new(url)?;
     let token = pair.from.token.clone();
     let (mut talk, mut watching) = (pair.connect(url).await?, JoinSet::new());
@@ -83,20 +109,23 @@ pub(super) async fn anchored(url: &str, pair: Pair, messages: usize, verdict: &m
             timeout(PATIENCE, talk.hear()).await.map_err(|_| Failure::Bench("a message did not come in time".to_owned()))??;
         }
         for done in talk.take_done() {
-            watching.spawn(watch(api.clone(), token.clone(), done.leaf(), done.sent));
+            watching.spawn(watch(api.clone(), chain.clone(), token.clone(), done.leaf(), done.sent));
         }
         sleep(APART).await;
     }
-    let times = crowd::all(watching).await?;
-    Ok((talk.part(url, verdict).await?, Spread::of(times)))
+    let (in_block, proven) = crowd::all(watching).await?.into_iter().unzip();
+    Ok((talk.part(url, verdict).await?, Anchored { in_block: Spread::of(in_block), proven: Spread::of(proven) }))
 }
 
-/// How long after `sent` the leaf was seen anchored.
-async fn watch(api: Api, token: String, leaf: Hash, sent: Instant) -> Result<Duration, Failure> {
+/// How long after `sent` the leaf's anchor was seen in a block, and the leaf anchored.
+async fn watch(api: Api, chain: OnChain, token: String, leaf: Hash, sent: Instant) -> Result<(Duration, Duration), Failure> {
     let path = path::PROOFS.replace("{leaf}", &leaf.to_string());
+    let mut in_block = None;
     while sent.elapsed() < ANCHORING {
-        if let LeafProof::Anchored { .. } = api.ask(Method::GET, &path, None, Some(&token)).await? {
-            return Ok(sent.elapsed());
+        match api.ask(Method::GET, &path, None, Some(&token)).await? {
+            LeafProof::Anchored { .. } => return Ok((in_block.unwrap_or_else(|| sent.elapsed()), sent.elapsed())),
+            LeafProof::Sealed { sequence } if in_block.is_none() && chain.has(sequence).await? => in_block = Some(sent.elapsed()),
+            LeafProof::Sealed { .. } | LeafProof::Stored => {}
         }
         sleep(GLANCE).await;
     }

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::devnet::{Network, Running, Service, Settings};
+use genesis::LogFile;
 use ledger::Params;
 use mailbox::limit::Rate;
+use rpc::Node;
 use tendermint::Time;
 
+use super::latency::OnChain;
 use crate::failure::Failure;
 
 /// How long the first block may take.
@@ -73,6 +76,13 @@ impl Stage {
     /// A node of the chain.
     pub(super) fn node(&self) -> String {
         self.running.network().url(0)
+    }
+
+    /// The relay's log, as a node shows it.
+    pub(super) fn chain(&self) -> Result<OnChain, Failure> {
+        let path = self.running.network().relay_home().log();
+        let log = LogFile::load(&path).map_err(Failure::file(&path))?.log;
+        Ok(OnChain { node: Node::new(&self.node())?, log })
     }
 
     /// Where the relay's databases are.

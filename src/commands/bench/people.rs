@@ -142,6 +142,7 @@ fn prekeys(identity_key: SignalKey) -> PublishPrekeys {
         registration_id: REGISTRATION,
         identity_key,
         possession: signature(),
+        succession: None,
         signed_prekey: SignedPrekey { id: 1, key: x25519(), signature: signature() },
         last_resort_kyber: kyber(),
         one_time: vec![OneTimePrekey { id: 1, key: x25519() }],

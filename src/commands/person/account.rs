@@ -1,4 +1,4 @@
-//! `zynk register`, `link`, `unlink`, `recover`: identities and devices of one's own.
+//! `zynk register`, `link`, `unlink`, `rotate-key`, `recover`: identities and devices of one's own.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -66,6 +66,18 @@ pub(crate) struct Unlink {
     /// The id of the device that is to go; `zynk did resolve` lists them
     #[arg(value_name = "DEVICE")]
     id: u16,
+    #[command(flatten)]
+    device: Device,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zynk rotate-key --folder alice\n\n\
+    On the device that holds the control key, while it is not listening. The old key signs for the new one, so contacts see\n\
+    that it is still you. Messages that wait at the relay are fetched first. If it breaks off, give it again.")]
+pub(crate) struct RotateKey {
+    /// How long to wait for the chain and the relay, in seconds; then `zynk listen` does the rest
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    wait: u64,
     #[command(flatten)]
     device: Device,
 }
@@ -146,6 +158,18 @@ pub(crate) async fn unlink(arguments: Unlink) -> Result<Report, Failure> {
     with(arguments.device.open().await?, async |client| {
         client.unlink(id).await?;
         Ok(Report::new(format!("device {id} has left this identity, and its sessions end"), json!({"device": id})))
+    })
+    .await
+}
+
+pub(crate) async fn rotate_key(arguments: RotateKey) -> Result<Report, Failure> {
+    with(arguments.device.open().await?, async |client| {
+        let key = client.rotate_key(Duration::from_secs(arguments.wait)).await?;
+        let own = client.address().await?;
+        Ok(Report::new(
+            format!("device {} has a new Signal key, and its old one signed for it: {key}", own.device),
+            json!({"did": own.did, "device": own.device, "signal_key": key}),
+        ))
     })
     .await
 }

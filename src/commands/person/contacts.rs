@@ -39,9 +39,11 @@ pub(crate) async fn list(arguments: Contacts) -> Result<Report, Failure> {
     let contacts = with(arguments.device.open().await?, async |client| Ok(client.contacts().await?)).await?;
     let line = |contact: &::client::Contact| {
         let compared = if contact.compared.is_some() { ", compared" } else { "" };
-        let warning = contact.notes.iter().rev().find(|note| note.change.is_warning());
-        let warning = warning.map(|note| format!("  ! {}", note.change)).unwrap_or_default();
-        format!("{}  {} devices, proven at height {}{compared}{warning}", contact.did, contact.entry.devices.len(), contact.height)
+        // A device joins and leaves as its person likes; another key is worth a word, and a warning even more.
+        let notes = || contact.notes.iter().rev();
+        let worth = notes().find(|note| note.change.is_warning()).or_else(|| notes().find(|note| note.change.rekeyed().is_some()));
+        let worth = worth.map(|note| format!("  {}", super::change(&note.change))).unwrap_or_default();
+        format!("{}  {} devices, proven at height {}{compared}{worth}", contact.did, contact.entry.devices.len(), contact.height)
     };
     let lines: Vec<String> = contacts.iter().map(line).collect();
     let text = if lines.is_empty() { "no contacts yet".to_owned() } else { lines.join("\n") };
@@ -67,7 +69,7 @@ pub(crate) async fn verify(arguments: VerifyContact) -> Result<Report, Failure> 
         verified.qr
     );
     for note in &verified.contact.notes {
-        text.push_str(&format!("\n* {}", note.change));
+        text.push_str(&format!("\n{}", super::change(&note.change)));
     }
     match noted {
         Some(false) => Ok(Report::refuted("the scanned code is not this contact's: do not trust it", json!({"scanned": false}))),

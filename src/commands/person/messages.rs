@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use ::client::contact::Note;
 use ::client::history::State;
 use ::client::{Event, Message};
 use ::mailbox::frame::Kind;
@@ -140,18 +141,32 @@ async fn hear(client: &::client::Client, arguments: &Listen, json: bool) -> Resu
 }
 
 pub(crate) async fn history(arguments: History) -> Result<Report, Failure> {
-    let messages = with(arguments.device.open().await?, async |client| {
+    let (messages, notes) = with(arguments.device.open().await?, async |client| {
         let messages = client.history(arguments.with.as_ref(), arguments.limit).await?;
+        let notes = match &arguments.with {
+            Some(with) => client.notes(with).await?,
+            None => Vec::new(),
+        };
         if let (true, Some(with)) = (arguments.read, &arguments.with) {
             client.mark_read(with).await?;
             if client.waiting().await? > 0 {
                 flush(client).await?;
             }
         }
-        Ok(messages)
+        Ok((messages, notes))
     })
     .await?;
-    let lines: Vec<String> = messages.iter().map(line).collect();
+    // What changed of the other side stands where this device saw it; before the first message shown it is left out.
+    let since = messages.first().map_or(Millis(0), |message| message.stored);
+    let mut notes = notes.iter().filter(|note| note.seen >= since).peekable();
+    let mut lines = Vec::new();
+    for message in &messages {
+        while let Some(note) = notes.next_if(|note| note.seen < message.stored) {
+            lines.push(noted(note));
+        }
+        lines.push(line(message));
+    }
+    lines.extend(notes.map(noted));
     let text = if lines.is_empty() { "no messages".to_owned() } else { lines.join("\n") };
     Ok(Report::new(text, json!(messages)))
 }
@@ -192,6 +207,11 @@ fn line(message: &Message) -> String {
     format!("{} {sign}{who} {} {}{flaw}{reason}", time(message.sent), short(&message.peer), message.text)
 }
 
+/// A change of the other side as a line of a history.
+fn noted(note: &Note) -> String {
+    format!("{} {}", time(note.seen), super::change(&note.change))
+}
+
 /// An event as a line, where it has something to say.
 fn words(event: &Event) -> Option<String> {
     Some(match event {
@@ -207,7 +227,7 @@ fn words(event: &Event) -> Option<String> {
         Event::Waiting { message_id, code, reason } => format!("· {message_id} waits ({code}: {reason})"),
         Event::Refused { message_id, code, reason } => format!("✗ {message_id} ({code}: {reason})"),
         Event::OtherAccepted { message_id } => format!("! the relay accepted something else than what was sent as {message_id}"),
-        Event::Changed { note } => format!("{} {}: {}", if note.change.is_warning() { "!" } else { "*" }, short(&note.did), note.change),
+        Event::Changed { note } => format!("{} ({})", super::change(&note.change), short(&note.did)),
         Event::Lost { from, to } => format!("! messages {from} to {to} were not fetched in time and are gone"),
     })
 }

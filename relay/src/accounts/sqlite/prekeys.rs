@@ -4,7 +4,7 @@ use identity::{Did, SignalKey};
 use mailbox::{Address, Bytes};
 use rpc::relay::{OneTimePrekey, PrekeyBundle, PrekeyStock, PublishPrekeys, SignedPrekey};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite as Db, SqliteConnection, Transaction};
+use sqlx::{Row as _, Sqlite as Db, SqliteConnection, Transaction};
 use types::Millis;
 
 use super::{Sqlite, account, blob, bytes, number, signed};
@@ -72,6 +72,7 @@ impl Sqlite {
                 registration_id: number(row, "registration")?,
                 identity_key: SignalKey::try_from(bytes::<33>(row, "identity_key")?).map_err(Error::store)?,
                 possession: Bytes(blob(row, "possession")?),
+                succession: row.try_get::<Option<Vec<u8>>, _>("succession").map_err(Error::store)?.map(Bytes),
                 signed_prekey: key(row, "signed_id", "signed_key", "signed_by")?,
                 kyber_prekey,
                 one_time,
@@ -87,8 +88,9 @@ async fn replace(all: &mut Transaction<'_, Db>, of: &Address, prekeys: &PublishP
     let (signed_key, last_resort) = (&prekeys.signed_prekey, &prekeys.last_resort_kyber);
     sqlx::query(
         "INSERT INTO prekeys (did, device, registration, identity_key, possession, signed_id, signed_key, signed_by, \
-         last_resort_id, last_resort_key, last_resort_by, published) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-         ON CONFLICT (did, device) DO UPDATE SET possession = excluded.possession, signed_id = excluded.signed_id, \
+         last_resort_id, last_resort_key, last_resort_by, published, succession) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (did, device) DO UPDATE SET possession = excluded.possession, succession = excluded.succession, signed_id = excluded.signed_id, \
          signed_key = excluded.signed_key, signed_by = excluded.signed_by, last_resort_id = excluded.last_resort_id, \
          last_resort_key = excluded.last_resort_key, last_resort_by = excluded.last_resort_by, published = excluded.published",
     )
@@ -104,6 +106,7 @@ async fn replace(all: &mut Transaction<'_, Db>, of: &Address, prekeys: &PublishP
     .bind(last_resort.key.as_ref())
     .bind(last_resort.signature.as_ref())
     .bind(signed(now.0))
+    .bind(prekeys.succession.as_ref().map(|succession| succession.0.as_slice()))
     .execute(&mut **all)
     .await
     .map_err(Error::store)

@@ -66,6 +66,7 @@ CREATE TABLE prekeys (
     last_resort_key BLOB   NOT NULL,
     last_resort_by  BLOB   NOT NULL,
     published       BIGINT NOT NULL,
+    succession      BLOB,
     PRIMARY KEY (did, device)
 );
 

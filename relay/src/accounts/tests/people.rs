@@ -1,5 +1,5 @@
 use genesis::{DeviceSecret, Keyring};
-use identity::{Did, Entry, SignedOperation};
+use identity::{Did, Entry, SignalKey, SignedOperation};
 use mailbox::{Address, Bytes};
 use rpc::relay::{OneTimePrekey, PublishPrekeys, SignedPrekey};
 use types::{ChainId, Height, SigningKey};
@@ -61,6 +61,20 @@ impl Person {
         self.ring.deactivation(&self.entry, VALID_UNTIL)
     }
 
+    /// The Signal key that the entry has for a device.
+    pub(crate) fn signal(&self, device: u16) -> SignalKey {
+        self.entry.device(device).expect("a device of this person").signal.identity_key
+    }
+
+    /// A device has another Signal key from the next block on. Who signed for it is not the relay's to check.
+    pub(crate) fn rekey(&mut self, id: u16) {
+        self.height += 1;
+        let key = SignalKey::from_x25519(&[u8::try_from(self.height).expect("a few blocks"); 32]);
+        for device in self.entry.devices.iter_mut().filter(|device| device.id == id) {
+            device.signal.identity_key = key;
+        }
+    }
+
     pub(crate) fn apply(&mut self, operation: &SignedOperation) {
         let chain: ChainId = CHAIN.parse().expect("a chain");
         self.height += 1;
@@ -75,6 +89,7 @@ pub(crate) fn prekeys(person: &Person, device: u16, registration_id: u32, first:
         registration_id,
         identity_key: person.device(device).signal(),
         possession: Bytes(vec![7; 64]),
+        succession: None,
         signed_prekey: SignedPrekey { id: 1, key: x25519(1), signature: Bytes(vec![1; 64]) },
         last_resort_kyber: kyber(0),
         one_time: (first..first + count).map(|id| OneTimePrekey { id, key: x25519(id) }).collect(),

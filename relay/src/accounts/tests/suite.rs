@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rpc::relay::PrekeyStock;
+use mailbox::Bytes;
+use rpc::relay::{PrekeyStock, PublishPrekeys};
 use types::{Hash, Height, Millis};
 
 use super::people::{Person, prekeys};
@@ -25,6 +26,7 @@ where
     quotas(&*fresh().await).await;
     published(&*fresh().await).await;
     handed_out(&*fresh().await).await;
+    successions(&*fresh().await).await;
     one_time_keys_at_once(fresh().await).await;
     forgotten(&*fresh().await).await;
 }
@@ -235,6 +237,33 @@ async fn handed_out(accounts: &dyn Accounts) {
     let stock = accounts.publish(&address, &keys, NOW).await.expect("prekeys");
     assert_eq!(stock, PrekeyStock { one_time: 0, one_time_kyber: 0 }, "published again, not handed out again");
     assert_eq!(take().await.one_time, None);
+}
+
+/// Of somebody who is registered: what was published last counts.
+pub(crate) async fn keeps_a_succession(accounts: &dyn Accounts, person: &Person) {
+    for succession in [Some(Bytes(vec![1; 64])), Some(Bytes(vec![2; 64])), None, Some(Bytes(vec![3; 64]))] {
+        let keys = PublishPrekeys { succession: succession.clone(), ..prekeys(person, 1, 5, 1, 1) };
+        accounts.publish(&person.address(1), &keys, NOW).await.expect("prekeys");
+        let bundles = accounts.hand_out(&person.did(), None, NOW).await.expect("read").expect("an account");
+        assert_eq!(bundles[0].succession, succession);
+    }
+}
+
+async fn successions(accounts: &dyn Accounts) {
+    let mut person = Person::new();
+    registered(accounts, &person).await;
+    keeps_a_succession(accounts, &person).await;
+    // The chain has another key: what the key before it had published is gone, its succession with it.
+    let before = prekeys(&person, 1, 5, 1, 1);
+    person.rekey(1);
+    accounts.refresh(&person.did(), &person.known(), NOW).await.expect("stored");
+    assert_eq!(accounts.hand_out(&person.did(), None, NOW).await.expect("read"), Some(vec![]));
+    let refused = accounts.publish(&person.address(1), &before, NOW).await.map_err(|error| error.code());
+    assert_eq!(refused, Err(7041), "of the key before");
+    let anew = PublishPrekeys { identity_key: person.signal(1), ..before };
+    accounts.publish(&person.address(1), &anew, NOW).await.expect("prekeys");
+    let bundles = accounts.hand_out(&person.did(), None, NOW).await.expect("read").expect("an account");
+    assert_eq!((bundles[0].identity_key, &bundles[0].succession), (person.signal(1), &None));
 }
 
 async fn one_time_keys_at_once<A: Accounts + 'static>(accounts: Arc<A>) {

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use audit::{LogId, LogRecord, SignedAnchor, Taken};
+use audit::{AnchorError, LogId, LogRecord, SignedAnchor, Taken};
 use genesis::LogFile;
 use rpc::Error;
 use types::{Address, Amount, ChainId, Decode as _, Encode as _, Hash, Height, SigningKey};
 
 use crate::anchoring::LogChain;
+
+/// The time of a block of a slow chain.
+const BLOCK: Duration = Duration::from_millis(12);
 
 /// What happens at the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +31,13 @@ pub(crate) enum Fault {
     Refused,
     /// The record is shown as it was before the last anchor.
     Old,
+    /// An anchor is taken by the node and never comes into a block.
+    Dropped,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] = [Self::None, Self::NoAnswer, Self::Unreachable, Self::LostAnswer, Self::Refused, Self::Old];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::None, Self::NoAnswer, Self::Unreachable, Self::LostAnswer, Self::Refused, Self::Old, Self::Dropped];
 }
 
 /// The chain. A clone is the same.
@@ -42,6 +49,12 @@ struct Inner {
     record: Option<LogRecord>,
     before: Option<LogRecord>,
     anchors: Vec<SignedAnchor>,
+    /// What waits for a block: a look at the record makes one, which takes one anchor. `None` where there is no waiting.
+    waiting: Option<VecDeque<SignedAnchor>>,
+    /// The most anchors that ever waited.
+    waited: usize,
+    /// Whether an anchor never came into a block.
+    dropped: bool,
     /// What was sent under each sequence, by hash.
     sent: BTreeMap<u64, Hash>,
     differently: usize,
@@ -68,12 +81,22 @@ impl Double {
             before: Some(record.clone()),
             record: Some(record),
             anchors: Vec::new(),
+            waiting: None,
+            waited: 0,
+            dropped: false,
             sent: BTreeMap::new(),
             differently: 0,
             refused: Vec::new(),
             faults: faults.into_iter().collect(),
             file: None,
         })))
+    }
+
+    /// A chain whose blocks take their time and hold one anchor each.
+    pub(crate) fn slow(faults: impl IntoIterator<Item = Fault>) -> Self {
+        let double = Self::new(faults);
+        double.lock().waiting = Some(VecDeque::new());
+        double
     }
 
     /// A chain that outlives this process: its anchors stand in a file.
@@ -94,6 +117,11 @@ impl Double {
     /// How many anchors were sent that were not what was sent under their sequence before.
     pub(crate) fn sent_differently(&self) -> usize {
         self.lock().differently
+    }
+
+    /// The most anchors that ever waited for a block.
+    pub(crate) fn waited(&self) -> usize {
+        self.lock().waited
     }
 
     /// What the chain would not take, ever.
@@ -133,7 +161,26 @@ impl Inner {
                 }
             }
             Ok(Taken::Again) => {}
+            // Sent twice; or sent after one that came to nothing, and so comes to nothing as well.
+            Err(AnchorError::Stale { .. }) if self.anchors.contains(anchor) => {}
+            Err(AnchorError::Future { .. }) if self.dropped => {}
             Err(error) => self.refused.push(error.to_string()),
+        }
+    }
+
+    fn arrive(&mut self, anchor: &SignedAnchor) {
+        match &mut self.waiting {
+            None => self.take(anchor),
+            Some(waiting) => {
+                waiting.push_back(anchor.clone());
+                self.waited = self.waited.max(waiting.len());
+            }
+        }
+    }
+
+    fn block(&mut self) {
+        if let Some(anchor) = self.waiting.as_mut().and_then(VecDeque::pop_front) {
+            self.take(&anchor);
         }
     }
 }
@@ -144,8 +191,12 @@ fn unreachable() -> Error {
 
 #[async_trait]
 impl LogChain for Double {
-    async fn record(&mut self) -> Result<Option<LogRecord>, Error> {
+    async fn record(&self) -> Result<Option<LogRecord>, Error> {
+        if self.lock().waiting.is_some() {
+            tokio::time::sleep(BLOCK).await;
+        }
         let mut inner = self.lock();
+        inner.block();
         match inner.faults.pop_front() {
             Some(Fault::NoAnswer | Fault::Unreachable) => Err(unreachable()),
             Some(Fault::Old) => Ok(inner.before.clone()),
@@ -153,7 +204,7 @@ impl LogChain for Double {
         }
     }
 
-    async fn submit(&mut self, anchor: &SignedAnchor) -> Result<(), Error> {
+    async fn submit(&self, anchor: &SignedAnchor) -> Result<(), Error> {
         let mut inner = self.lock();
         let (sequence, hash) = (anchor.anchor.sequence, anchor.anchor.hash());
         let same = *inner.sent.entry(sequence).or_insert(hash) == hash;
@@ -165,12 +216,12 @@ impl LogChain for Double {
                 return Err(Error::Transaction { codespace: "ledger".to_owned(), number: 4002, log, height: None });
             }
             Some(Fault::LostAnswer | Fault::NoAnswer) => {
-                inner.take(anchor);
+                inner.arrive(anchor);
                 return Err(unreachable());
             }
-            _ => {}
+            Some(Fault::Dropped) => inner.dropped = true,
+            _ => inner.arrive(anchor),
         }
-        inner.take(anchor);
         Ok(())
     }
 }

@@ -52,6 +52,10 @@ async fn what_is_no_prekey_is_refused() {
     check("no registration id", 7042, &|keys| keys.registration_id = 0).await;
     check("15 bits", 7042, &|keys| keys.registration_id = 0x4000).await;
     check("a short possession", 7042, &|keys| keys.possession = Bytes(vec![1; 63])).await;
+    check("a short succession", 7042, &|keys| keys.succession = Some(Bytes(vec![1; 63]))).await;
+    check("a long succession", 7042, &|keys| keys.succession = Some(Bytes(vec![1; 65]))).await;
+    check("an empty succession", 7042, &|keys| keys.succession = Some(Bytes(vec![]))).await;
+    check("a succession", 0, &|keys| keys.succession = Some(Bytes(vec![1; 64]))).await;
     check("a short signature", 7042, &|keys| keys.signed_prekey.signature = Bytes(vec![1; 63])).await;
     check("a Kyber key for X25519", 7042, &|keys| keys.signed_prekey.key = keys.last_resort_kyber.key.clone()).await;
     check("an X25519 key for Kyber", 7042, &|keys| keys.last_resort_kyber.key = keys.signed_prekey.key.clone()).await;

@@ -35,14 +35,14 @@ pub(super) enum Column {
     Leaves,
     /// Leaf → its number.
     LeafIndex,
-    /// Sequence → a sealed batch.
+    /// A batch's number → the sealed batch.
     Batches,
-    /// Sequence → all its leaves, 32 bytes each.
+    /// A batch's number → all its leaves, 32 bytes each.
     BatchLeaves,
-    /// Number of a batch's first leaf → its sequence.
+    /// Number of a batch's first leaf → the batch's number.
     Ranges,
-    /// `format`, `leaves` (how many there were), `log` ([`Log`]), `swept` (the last key of the ages
-    /// that was let go), `forgotten` (the last sequence that was let go).
+    /// `format`, `leaves` (how many there were), `before` (how many batches stand under former logs), `log` ([`Log`]),
+    /// `swept` (the last key of the ages that was let go), `forgotten` (the number of the last batch that was let go).
     Meta,
 }
 
@@ -156,7 +156,8 @@ impl Known {
     }
 }
 
-/// [`LogState`] as bytes; how many leaves there are is written more often and stands alone.
+/// [`LogState`] as bytes; how many leaves there are is written more often, how many batches are under former logs
+/// hardly ever: they stand alone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Log {
     sealed: u64,
@@ -169,15 +170,15 @@ types::codec!(Log { sealed, anchored, last, closed, sealed_leaves });
 
 impl From<&LogState> for Log {
     fn from(state: &LogState) -> Self {
-        let LogState { sealed, anchored, last, closed, sealed_leaves, leaves: _ } = *state;
+        let LogState { before: _, sealed, anchored, last, closed, sealed_leaves, leaves: _ } = *state;
         Self { sealed, anchored, last, closed, sealed_leaves }
     }
 }
 
-impl Log {
-    pub(super) const fn state(&self, leaves: u64) -> LogState {
-        let Self { sealed, anchored, last, closed, sealed_leaves } = *self;
-        LogState { sealed, anchored, last, closed, sealed_leaves, leaves }
+impl From<Log> for LogState {
+    fn from(log: Log) -> Self {
+        let Log { sealed, anchored, last, closed, sealed_leaves } = log;
+        Self { sealed, anchored, last, closed, sealed_leaves, ..Self::default() }
     }
 }
 

@@ -9,7 +9,7 @@ use mailbox::queue::{Deletions, Queue};
 use mailbox::{Address, Refusal};
 use types::{Encode as _, Millis};
 
-use super::super::store::{Answer, Entry, Error, LogState, Recall, Seal, Sealed, Store as _, Write};
+use super::super::store::{Answer, Entry, Error, LogState, ON_THE_WAY, Recall, Seal, Sealed, Store as _, Write};
 use super::columns::{Column, Copy, Known, Log, Seen, address_key, age_key, delivery_key, id_key, number};
 use super::writing::Writing;
 use super::{Rocks, decode};
@@ -63,6 +63,9 @@ impl<'a> Group<'a> {
         }
         if self.log.leaves != self.log_before.leaves {
             self.writing.put(Column::Meta, b"leaves", &self.log.leaves.to_be_bytes());
+        }
+        if self.log.before != self.log_before.before {
+            self.writing.put(Column::Meta, b"before", &self.log.before.to_be_bytes());
         }
         if (LogState { leaves: 0, ..self.log }) != (LogState { leaves: 0, ..self.log_before }) {
             self.writing.put(Column::Meta, b"log", &Log::from(&self.log).to_bytes());
@@ -207,10 +210,10 @@ impl<'a> Group<'a> {
         let Seal { anchor, end, leaves } = seal;
         let (sequence, first) = (anchor.anchor.sequence, self.log.sealed_leaves);
         let follows = sequence == self.log.sealed + 1 && anchor.anchor.previous == self.log.last;
-        if self.log.pending() || !follows || *end < first || *end > self.log.leaves {
+        if self.log.on_the_way() >= ON_THE_WAY || !follows || *end < first || *end > self.log.leaves {
             return Answer::OutOfOrder;
         }
-        let key = sequence.to_be_bytes();
+        let key = self.log.number(sequence).to_be_bytes();
         let batch = Sealed { anchor: anchor.clone(), first, end: *end, anchored: None };
         self.writing.put(Column::Batches, &key, &batch.to_bytes());
         self.writing.put(Column::BatchLeaves, &key, &leaves.iter().flat_map(|leaf| leaf.0).collect::<Vec<u8>>());
@@ -225,12 +228,12 @@ impl<'a> Group<'a> {
     }
 
     fn complete(&mut self, sequence: u64, at: Millis) -> Result<Answer, Error> {
-        if sequence != self.log.sealed {
+        if !(self.log.anchored..=self.log.sealed).contains(&sequence) {
             return Ok(Answer::OutOfOrder);
         }
-        if self.log.pending() {
-            let batch = self.rocks.batch(sequence)?.ok_or(Error::Corrupt { what: "a batch that is on its way" })?;
-            let key = sequence.to_be_bytes();
+        for sequence in self.log.anchored + 1..=sequence {
+            let (number, batch) = self.on_the_way(sequence)?;
+            let key = number.to_be_bytes();
             if batch.first == batch.end {
                 // Of padding only: nobody will ask for a path, and there is one every second.
                 self.writing.delete(Column::Batches, &key);
@@ -238,9 +241,37 @@ impl<'a> Group<'a> {
             } else {
                 self.writing.put(Column::Batches, &key, &Sealed { anchored: Some(at), ..batch }.to_bytes());
             }
-            self.log.anchored = sequence;
         }
+        self.log.anchored = sequence;
         Ok(Answer::Done { more: false })
+    }
+
+    /// See `Store::begin_log`. The first batch of the new log gets the number after the last one that was anchored.
+    pub(super) fn begin_log(&mut self) -> Result<(), Error> {
+        let (rocks, log) = (self.rocks, self.log);
+        let mut sealed_leaves = log.sealed_leaves;
+        for sequence in (log.anchored + 1..=log.sealed).rev() {
+            let (number, batch) = self.on_the_way(sequence)?;
+            for leaf in rocks.leaves(number)?.ok_or(Error::Corrupt { what: "a batch without its leaves" })? {
+                // Padding has no place of its own, and goes.
+                if let Some(place) = rocks.get(Column::LeafIndex, &leaf.0)? {
+                    self.writing.put(Column::Leaves, &place, &leaf.0);
+                }
+            }
+            self.writing.delete(Column::Ranges, &batch.first.to_be_bytes());
+            self.writing.delete(Column::BatchLeaves, &number.to_be_bytes());
+            self.writing.delete(Column::Batches, &number.to_be_bytes());
+            sealed_leaves = batch.first;
+        }
+        self.log = LogState { before: log.number(log.anchored), sealed_leaves, leaves: log.leaves, ..LogState::default() };
+        Ok(())
+    }
+
+    /// The number of a batch whose anchor is on its way, and the batch as it was sealed.
+    fn on_the_way(&self, sequence: u64) -> Result<(u64, Sealed), Error> {
+        let number = self.log.number(sequence);
+        let batch = self.rocks.batch(number)?.ok_or(Error::Corrupt { what: "a batch that is on its way" })?;
+        Ok((number, batch))
     }
 
     fn forget(&mut self, before: Millis, most: usize) -> Result<Answer, Error> {

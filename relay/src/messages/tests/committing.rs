@@ -48,6 +48,10 @@ impl Store for Gated {
         self.rocks.commit(group)
     }
 
+    fn begin_log(&self, anchored: u64, at: Millis) -> Result<(), Error> {
+        self.rocks.begin_log(anchored, at)
+    }
+
     fn read(&self, of: &Address, after: u64, items: u32, bytes: u32, reach: Reach) -> Result<Option<Page>, Error> {
         // Nothing is in memory here, so that the other way is taken too.
         if reach == Reach::Memory { Ok(None) } else { self.rocks.read(of, after, items, bytes, reach) }
@@ -65,12 +69,12 @@ impl Store for Gated {
         self.rocks.log()
     }
 
-    fn batch(&self, sequence: u64) -> Result<Option<Sealed>, Error> {
-        self.rocks.batch(sequence)
+    fn batch(&self, number: u64) -> Result<Option<Sealed>, Error> {
+        self.rocks.batch(number)
     }
 
-    fn leaves(&self, sequence: u64) -> Result<Option<Vec<Hash>>, Error> {
-        self.rocks.leaves(sequence)
+    fn leaves(&self, number: u64) -> Result<Option<Vec<Hash>>, Error> {
+        self.rocks.leaves(number)
     }
 }
 

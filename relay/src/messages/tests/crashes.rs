@@ -146,7 +146,13 @@ async fn live(home: &Path, new: u64) {
     for sending in sending {
         sending.await.expect("no sender panics");
     }
-    while messages.blocking(Store::log).await.expect("it is read").waiting() > 0 {
+    // Until the chain has every leaf: the batches that are sealed once none waits.
+    let mut last = None;
+    loop {
+        let log = messages.blocking(Store::log).await.expect("it is read");
+        if log.waiting() == 0 && log.anchored >= *last.get_or_insert(log.sealed) {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // A few more rounds of the outbox, so that each of its steps has come three times.

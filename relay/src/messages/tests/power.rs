@@ -14,7 +14,7 @@ use futures::future::join_all;
 use mailbox::Address;
 use mailbox::frame::Kind;
 use rocksdb::statistics::Ticker;
-use types::Hash;
+use types::{Hash, Millis};
 use uuid::Uuid;
 
 use super::fixture::{BOB, BOBS_TABLET, address, devices, message};
@@ -99,6 +99,10 @@ impl Store for Powered {
         answers
     }
 
+    fn begin_log(&self, anchored: u64, at: Millis) -> Result<(), Error> {
+        self.rocks.begin_log(anchored, at)
+    }
+
     fn read(&self, of: &Address, after: u64, items: u32, bytes: u32, reach: Reach) -> Result<Option<Page>, Error> {
         self.rocks.read(of, after, items, bytes, reach)
     }
@@ -115,12 +119,12 @@ impl Store for Powered {
         self.rocks.log()
     }
 
-    fn batch(&self, sequence: u64) -> Result<Option<Sealed>, Error> {
-        self.rocks.batch(sequence)
+    fn batch(&self, number: u64) -> Result<Option<Sealed>, Error> {
+        self.rocks.batch(number)
     }
 
-    fn leaves(&self, sequence: u64) -> Result<Option<Vec<Hash>>, Error> {
-        self.rocks.leaves(sequence)
+    fn leaves(&self, number: u64) -> Result<Option<Vec<Hash>>, Error> {
+        self.rocks.leaves(number)
     }
 }
 

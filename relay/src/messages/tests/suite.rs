@@ -8,7 +8,7 @@ use types::{Hash, Millis, SigningKey};
 
 use super::fixture::{ALICE, BOB, BOBS_TABLET, NOW, id};
 use crate::messages::Rocks;
-use crate::messages::store::{Answer, Entry, Place, Reach, Recall, Seal, Store, Write};
+use crate::messages::store::{Answer, Entry, LogState, ON_THE_WAY, Place, Reach, Recall, Seal, Store, Write};
 
 /// A store that can be closed and opened again.
 struct Reopened {
@@ -281,10 +281,9 @@ fn batches_follow_each_other_and_no_leaf_is_in_two() {
     assert_eq!(world.one(Write::Seal(Box::new(first.clone()))), DONE);
     assert_eq!(world.one(Write::Seal(Box::new(second))), Answer::OutOfOrder, "a second one for the same sequence");
     let third = seal(world.store(), 3);
-    assert_eq!(world.one(Write::Seal(Box::new(third.clone()))), Answer::OutOfOrder, "one while another is on its way");
     world.again();
     let log = world.store().log().expect("it is read");
-    assert_eq!((log.sealed, log.anchored, log.sealed_leaves, log.leaves, log.pending()), (1, 0, 2, 3, true));
+    assert_eq!((log.sealed, log.anchored, log.sealed_leaves, log.leaves, log.on_the_way()), (1, 0, 2, 3, 1));
     assert_eq!([1, 2, 3].map(|number| stands(&world, number)), [Some(Place::Batch(1)), Some(Place::Batch(1)), Some(Place::Stored)]);
     let batch = world.store().batch(1).expect("it is read").expect("it is there");
     assert_eq!((batch.anchor, batch.first, batch.end, batch.anchored), (first.anchor, 0, 2, None), "the same bytes after a restart");
@@ -315,4 +314,67 @@ fn batches_follow_each_other_and_no_leaf_is_in_two() {
     assert_eq!(world.one(forget(2)), DONE);
     assert_eq!(stands(&world, 3), None);
     assert_eq!(world.store().leaves(2).expect("they are read"), None);
+}
+
+#[test]
+fn some_batches_are_on_their_way_and_no_more() {
+    let mut world = Reopened::new();
+    world.commit(&(1..=5).map(|number| submit(number, &[BOB])).collect::<Vec<_>>());
+    // The second is of padding only.
+    for end in [1, 1, 2, 3] {
+        assert_eq!(world.one(Write::Seal(Box::new(seal(world.store(), end)))), DONE);
+    }
+    assert_eq!(world.one(Write::Seal(Box::new(seal(world.store(), 4)))), Answer::OutOfOrder, "a fifth");
+    world.again();
+    let anchored = |world: &Reopened| {
+        let batch = |number| world.store().batch(number).expect("it is read").map(|batch| batch.anchored.is_some());
+        (world.store().log().expect("it is read").anchored, [1, 2, 3, 4].map(batch))
+    };
+    assert_eq!(anchored(&world), (0, [Some(false); 4]));
+    assert_eq!(world.one(Write::Complete { sequence: 5, at: NOW }), Answer::OutOfOrder, "one that is not sealed");
+    assert_eq!(world.one(Write::Complete { sequence: 3, at: NOW }), DONE);
+    assert_eq!(anchored(&world), (3, [Some(true), None, Some(true), Some(false)]), "all up to it");
+    assert_eq!(world.one(Write::Complete { sequence: 2, at: NOW }), Answer::OutOfOrder, "an older one");
+    for end in [4, 4, 5] {
+        assert_eq!(world.one(Write::Seal(Box::new(seal(world.store(), end)))), DONE);
+    }
+    assert_eq!(world.store().log().expect("it is read").on_the_way(), ON_THE_WAY);
+}
+
+#[test]
+fn another_log_begins_with_what_was_not_anchored() {
+    let mut world = Reopened::new();
+    world.commit(&(1..=6).map(|number| submit(number, &[BOB])).collect::<Vec<_>>());
+    for end in [2, 3, 3, 5] {
+        assert_eq!(world.one(Write::Seal(Box::new(seal(world.store(), end)))), DONE);
+    }
+    assert_eq!(world.one(Write::Complete { sequence: 1, at: NOW }), DONE);
+    let stands = |world: &Reopened| [1, 2, 3, 4, 5, 6].map(|number| world.store().place(&leaf(number)).expect("it is read").expect("kept"));
+    let (kept, later) = (Millis(NOW.0 + 1), Millis(NOW.0 + 2));
+    for refused in [0, 5] {
+        assert!(world.store().begin_log(refused, kept).is_err(), "{refused}: below what was completed, above what was sealed");
+    }
+    use Place::{Batch, Stored};
+    // The chain has the second as well; again it is the same.
+    for anchored in [2, 0] {
+        world.store().begin_log(anchored, kept).expect("it is written");
+        world.again();
+        let log = world.store().log().expect("it is read");
+        assert_eq!(log, LogState { before: 2, sealed_leaves: 3, leaves: 6, ..LogState::default() });
+        assert_eq!(stands(&world), [Batch(1), Batch(1), Batch(2), Stored, Stored, Stored]);
+        assert_eq!(world.store().unsealed(9).expect("they are read"), [leaf(4), leaf(5), leaf(6)], "in their order, without padding");
+        assert_eq!([3, 4].map(|number| world.store().batch(number).expect("it is read")), [None, None]);
+    }
+    let second = world.store().batch(2).expect("it is read").expect("it is kept");
+    assert_eq!((second.anchor.anchor.sequence, second.anchored), (2, Some(kept)), "under the log that it was anchored in");
+    let next = seal(world.store(), 5);
+    assert_eq!((next.anchor.anchor.sequence, next.anchor.anchor.previous), (1, Hash::ZERO), "the new log begins at 1");
+    assert_eq!(world.one(Write::Seal(Box::new(next.clone()))), DONE);
+    assert_eq!(world.one(Write::Complete { sequence: 1, at: later }), DONE);
+    world.again();
+    assert_eq!(stands(&world), [Batch(1), Batch(1), Batch(2), Batch(3), Batch(3), Stored]);
+    let third = world.store().batch(3).expect("it is read").expect("it is kept");
+    assert_eq!((third.anchor, third.first, third.end, third.anchored), (next.anchor, 3, 5, Some(later)));
+    assert_eq!(world.one(Write::Forget { before: Millis(NOW.0 + 3), most: 9 }), DONE);
+    assert_eq!([2, 4, 6].map(|number| world.store().place(&leaf(number)).expect("it is read")), [None, None, Some(Stored)]);
 }
