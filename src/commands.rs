@@ -27,7 +27,7 @@ use ledger::Body;
 use rpc::{Chain, FeePayer, Included, Testimony};
 use serde_json::{Value, json};
 use tendermint::Time;
-use types::{Millis, PublicKey, SigningKey};
+use types::{PublicKey, SigningKey};
 
 use crate::cli::{Basis, Connection, Signing};
 use crate::failure::Failure;
@@ -152,11 +152,6 @@ pub(crate) fn proof_json(chain: &Chain, header: &Verified) -> Value {
 pub(crate) async fn send(signers: &Signers, connection: &Connection, body: Body, done: &str) -> Result<Report, Failure> {
     let included = signers.submit(&mut connection.open()?, body).await?;
     Ok(Report::new(format!("{done}, in block {} (transaction {})", included.height, included.hash), included_json(&included)))
-}
-
-/// A time of the chain, as RFC 3339 has it.
-pub(crate) fn time_text(time: Millis) -> String {
-    Time::try_from(time).map_or_else(|_| format!("{} ms after 1970", time.0), |time| time.to_rfc3339())
 }
 
 /// What a transaction came to, for scripts.

@@ -151,8 +151,9 @@ impl Failure {
     }
 
     /// What can be done about it, where there is something to say.
-    pub(crate) const fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
+            Self::Node(rpc::Error::Transaction { codespace, number, .. }) => refused(codespace, *number),
             Self::Node(rpc::Error::Unreachable { .. }) => {
                 Some("is a node running there? `zynk devnet` starts a network on this machine; --node names another")
             }
@@ -170,7 +171,7 @@ impl Failure {
             Self::LogEnded(_) => Some("move the .log file beside the account's key away, and the next stamp registers another log"),
             Self::NoBond { .. } => Some("have somebody send it tokens with `zynk tx transfer`"),
             Self::ProofExists(_) => Some("move it away, or choose another place with --out or --one"),
-            Self::Unconfirmed(_) => Some("add --yes if you mean it"),
+            Self::Unconfirmed(_) | Self::Relay(relay::Error::Sound { .. }) => Some("add --yes if you mean it"),
             Self::NoPassphrase(_) => Some("name a file with --passphrase-file, or set ZYNK_PASSPHRASE"),
             Self::Outdated(_) => Some("put the program of that version in this one's place, and start it on the same home"),
             Self::NoUpstream(_) => Some("write its URL into gateway.toml"),
@@ -188,5 +189,22 @@ impl Failure {
             named @ (genesis::Error::Io { .. } | genesis::Error::Exposed { .. } | genesis::Error::Exists(_)) => Self::File(named),
             source => Self::In { path: path.to_owned(), source },
         }
+    }
+}
+
+/// What can be done where the chain refuses a transaction, by the codespace and its number.
+fn refused(codespace: &str, number: u32) -> Option<&'static str> {
+    match (codespace, number) {
+        ("ledger", 9) => Some("`zynk tx balance` proves what an account has, `zynk tx transfer` sends it more"),
+        ("stake", 1) => Some("a validator goes by the address that `zynk validator list` shows, not by its operator's"),
+        ("stake", 2) => Some("name the key of the operator, whom `zynk validator show` names, with --key"),
+        ("stake", 3) => Some("`zynk stake delegate` puts more behind a validator that exists"),
+        ("stake", 7) => Some("`zynk gov params` shows the least as stake.min_self_stake"),
+        ("stake", 12) => Some("`zynk stake show` proves where an account's stake is"),
+        ("stake", 20) => Some("another validator takes another consensus key, in another home"),
+        ("governance", 1) => Some("`zynk gov list` shows those that are open"),
+        ("governance", 6) => Some("`zynk gov show` says where it stands: voting begins when the deposit is complete"),
+        ("governance", 9 | 12) => Some("`zynk gov params` shows every parameter by its name"),
+        _ => None,
     }
 }

@@ -30,7 +30,7 @@ impl Said {
 /// Runs `zynk` in a folder, without what the environment says of files and nodes.
 fn zynk(folder: &Path, line: &str) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zynk"));
-    for name in ["ZYNK_NODE", "ZYNK_GENESIS", "ZYNK_KEY", "ZYNK_SPONSOR_KEY"] {
+    for name in ["ZYNK_NODE", "ZYNK_GENESIS", "ZYNK_KEY", "ZYNK_SPONSOR_KEY", "ZYNK_HOME", "ZYNK_RELAY_HOME"] {
         command.env_remove(name);
     }
     let output = command.current_dir(folder).args(line.split_whitespace()).output().expect("it runs");
@@ -190,6 +190,93 @@ fn bad_input_is_refused_with_a_code_and_changes_nothing() {
 }
 
 #[test]
+fn what_makes_a_chain_of_several_people_is_refused_with_a_code_where_it_is_bad() {
+    let folder = stamped();
+    let at = folder.path();
+    let me = done(at, "keys make --kind account --out me.key")["address"].as_str().expect("an address").to_owned();
+    done(at, &format!("genesis make --chain my-chain-1 --out begun.json --account {me}=1000"));
+    done(at, "node init --home home --moniker alpha --validator");
+    done(at, "node init --home full --moniker beta");
+    done(at, &format!("node init --home long --moniker {} --validator", "x".repeat(65)));
+    done(at, "genesis apply begun.json --home home --key me.key --stake 100 --out alpha.json");
+    let other = fs::read_to_string(at.join("begun.json")).expect("there").replace("my-chain-1", "my-chain-2");
+    fs::write(at.join("other.json"), other).expect("written");
+    let altered = fs::read_to_string(at.join("alpha.json")).expect("there").replace("alpha", "gamma");
+    fs::write(at.join("altered.json"), altered).expect("written");
+    let [begun, applied] = ["begun.json", "alpha.json"].map(|file| fs::read(at.join(file)).expect("there"));
+    let apply = "--home home --key me.key --stake 100";
+    let act = "--key me.key --genesis genesis.json --node http://127.0.0.1:1";
+    let proposal = format!("--deposit 100 {act}");
+    let long = "x".repeat(129);
+    let cases = [
+        ("node init --home home --moniker alpha".to_owned(), 4204),
+        ("node init --home new --moniker alpha --peer nobody".to_owned(), 6013),
+        ("node init --home new --moniker alpha --port 65535".to_owned(), 6013),
+        ("node init --home new --moniker alpha --genesis nothing".to_owned(), 4001),
+        ("node init --home new --moniker alpha --genesis begun.json".to_owned(), 4102),
+        ("node show --home new".to_owned(), 6013),
+        (format!("genesis apply nothing {apply} --out new.json"), 4001),
+        (format!("genesis apply me.key {apply} --out new.json"), 4004),
+        (format!("genesis apply begun.json {apply} --out alpha.json"), 4204),
+        ("genesis apply begun.json --home full --key me.key --stake 100 --out new.json".to_owned(), 4001),
+        ("genesis apply begun.json --home long --key me.key --stake 100 --out new.json".to_owned(), 6009),
+        ("genesis apply begun.json --home home --key me.key --stake 1001 --out new.json".to_owned(), 4105),
+        ("genesis apply begun.json --home home --key me.key --stake 0 --out new.json".to_owned(), 4103),
+        ("genesis apply begun.json --home home --key home/node.key --stake 100 --out new.json".to_owned(), 4201),
+        ("genesis accept begun.json nothing".to_owned(), 4001),
+        ("genesis accept begun.json begun.json".to_owned(), 4004),
+        ("genesis accept begun.json altered.json".to_owned(), 4105),
+        ("genesis accept begun.json alpha.json alpha.json".to_owned(), 4102),
+        ("genesis accept other.json alpha.json".to_owned(), 4105),
+        (format!("validator create --home new --stake 100 {act}"), 4001),
+        (format!("validator create --home full --stake 100 {act}"), 4001),
+        (format!("validator create --home long --stake 100 {act}"), 6009),
+        ("validator create --home home --stake 100 --key home/node.key --genesis genesis.json".to_owned(), 4201),
+        (format!("validator edit {me} --moniker {long} {act}"), 6009),
+        (format!("validator unjail {me} {act}"), 5002),
+        (format!("stake delegate {me} --amount 1 {act}"), 5002),
+        (format!("stake delegate {me} --amount 1 --key nothing --genesis genesis.json"), 4001),
+        (format!("stake show {me} --genesis begun.json"), 4102),
+        (format!("gov submit text --title {long} {proposal}"), 6009),
+        (format!("gov submit upgrade --name {long} --app-version 2 --height 9 --title t {proposal}"), 6009),
+        (format!("gov vote 1 yes {act}"), 5002),
+        ("relay new-log --home new".to_owned(), 7091),
+        ("relay reclaim --home new".to_owned(), 7091),
+        ("relay reclaim".to_owned(), 6015),
+    ];
+    for (line, expected) in cases {
+        let said = zynk(at, &format!("{line} --json"));
+        assert_eq!(said.status, 1, "{line}: {}", said.err);
+        assert_eq!(said.json()["error"]["code"], Value::from(expected), "{line}: {}", said.err);
+    }
+    let unsaid = [
+        "node init --home new".to_owned(),
+        "node init --home new --moniker alpha --listen nowhere".to_owned(),
+        "node init --home new --moniker alpha --port 65536".to_owned(),
+        format!("genesis apply begun.json {apply} --commission-bps 65536 --out new.json"),
+        "genesis accept begun.json".to_owned(),
+        format!("validator create --home home --stake -1 {act}"),
+        format!("validator edit {me} --node-key 00 {act}"),
+        format!("stake delegate {me} --amount 1.1234567 {act}"),
+        format!("stake undelegate nobody --amount 1 {act}"),
+        format!("stake redelegate {me} --amount 1 {act}"),
+        "stake show --genesis genesis.json".to_owned(),
+        format!("gov vote 1 perhaps {act}"),
+        format!("gov deposit first --amount 1 {act}"),
+        format!("gov submit parameters --title t {proposal}"),
+        format!("gov submit parameters --set byte_fee --title t {proposal}"),
+        format!("gov submit parameters --set byte_fee=-1 --title t {proposal}"),
+        format!("gov submit upgrade --name maple --app-version two --height 9 --title t {proposal}"),
+    ];
+    for line in unsaid {
+        let said = zynk(at, &line);
+        assert_eq!(said.status, 2, "{line}: not said as it must be: {}{}", said.out, said.err);
+    }
+    let after = ["begun.json", "alpha.json"].map(|file| fs::read(at.join(file)).expect("there"));
+    assert!(after == [begun, applied] && !at.join("new").exists() && !at.join("new.json").exists(), "nothing was changed");
+}
+
+#[test]
 fn every_command_explains_itself_with_an_example() {
     let folder = TempDir::new().expect("a folder");
     let commands = [
@@ -213,6 +300,30 @@ fn every_command_explains_itself_with_an_example() {
         "stamp",
         "verify",
         "light",
+        "genesis apply",
+        "genesis accept",
+        "node init",
+        "node show",
+        "validator create",
+        "validator edit",
+        "validator unjail",
+        "validator show",
+        "validator list",
+        "stake delegate",
+        "stake undelegate",
+        "stake redelegate",
+        "stake withdraw",
+        "stake show",
+        "gov submit text",
+        "gov submit parameters",
+        "gov submit upgrade",
+        "gov deposit",
+        "gov vote",
+        "gov show",
+        "gov list",
+        "gov params",
+        "relay new-log",
+        "relay reclaim",
     ];
     for command in commands {
         let said = zynk(folder.path(), &format!("{command} --help"));

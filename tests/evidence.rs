@@ -4,17 +4,23 @@
 
 mod world;
 
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
 use consensus::ValidatorSet;
 use consensus::commit::{block_id, vote_bytes, vote_time};
 use consensus::evidence::{bytes, votes};
 use genesis::{KeyFile, KeyKind};
+use node::config::{Config, Home};
+use tendermint::abci::Event;
 use tendermint::block::{Height, Round};
 use tendermint::evidence::Evidence;
 use tendermint::vote::{Type, ValidatorIndex, Vote};
 use tendermint::{Hash, Signature, account};
 use tendermint_rpc::{Client, HttpClient, Paging};
 use types::SigningKey;
-use world::{PATIENCE, World, until};
+use world::{PATIENCE, World, ZYNK, until};
 
 /// The validator whose key is used in two places.
 const OFFENDER: usize = 2;
@@ -67,6 +73,82 @@ fn who_votes_twice_stands_accused_in_one_block_and_leaves_the_set() {
     assert!(!voters(at + 2).contains(&address) && voters(at + 2).len() == 3);
     until("it says so itself", PATIENCE, || world.log(OFFENDER).contains("THIS VALIDATOR stands accused").then_some(()));
     assert!(!world.log(0).contains("THIS VALIDATOR"), "nobody else is meant");
+}
+
+/// A process that runs; dropped, it is killed.
+struct Second(Child);
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        // One that is gone already cannot be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_key_on_two_machines_costs_its_validator_its_place_and_its_stake() {
+    let mut world = World::start();
+    let home = world.running.network().home(OFFENDER);
+    let address = account::Id::from(KeyFile::load(&home.validator_key(), KeyKind::Validator).expect("a key").key().public().address());
+    let _second = second(&world);
+
+    // Whenever it is its turn, each of the two proposes a block of its own and votes for it.
+    let client = HttpClient::new(world.url(0).as_str()).expect("a URL");
+    let mut from = 1;
+    let (at, evidence) = until("evidence that the engines found", PATIENCE, || {
+        world.transfer(0).expect("included");
+        let tip = world.height(0);
+        let found = (from..=tip).map(|height| (height, list(&world, &client, height))).find(|(_, list)| !list.is_empty());
+        from = tip;
+        found
+    });
+    let [Evidence::DuplicateVote(votes)] = &evidence[..] else { panic!("height {at}: {evidence:?}") };
+    assert_eq!(votes.vote_a.validator_address, address, "height {at}");
+
+    // It loses its place and a part of its stake at once, for ever, and the others go on.
+    let outcome = world.runtime.block_on(client.block_results(Height::try_from(at).expect("a height"))).expect("results");
+    let of_block = outcome.finalize_block_events;
+    for (kind, name, value) in [("slash", "reason", "duplicate_vote"), ("jail", "reason", "duplicate_vote"), ("jail", "until", "ever")] {
+        let events: Vec<_> = of_block.iter().filter(|event| event.kind == kind).collect();
+        let bytes = (name.as_bytes(), value.as_bytes());
+        let says = |event: &Event| event.attributes.iter().any(|told| (told.key_bytes(), told.value_bytes()) == bytes);
+        assert!(events.len() == 1 && says(events[0]), "{kind} {name} {value}: {of_block:?}");
+    }
+    world.transfer(1).expect("the others are enough");
+    world.wait_for(0, at + 3);
+    let after = world.runtime.block_on(client.validators(Height::try_from(at + 2).expect("a height"), Paging::All)).expect("validators");
+    assert!(after.validators.len() == 3 && after.validators.iter().all(|validator| validator.address != address), "{after:?}");
+    for place in 0..4 {
+        world.wait_for(place, at + 3);
+        let words = if place == OFFENDER { "THIS VALIDATOR stands accused" } else { "a block accuses a validator" };
+        until(words, PATIENCE, || world.log(place).contains(words).then_some(()));
+    }
+    world.assert_agreed(at + 3);
+}
+
+/// The mistake of an operator: a copy of the offender's home, without what its first process wrote, on another
+/// machine.
+fn second(world: &World) -> Second {
+    let folder = world.beside("second");
+    let (first, copy) = (world.running.network().home(OFFENDER), Home::new(&folder));
+    fs::create_dir(&folder).expect("made");
+    fs::copy(first.genesis(), copy.genesis()).expect("copied");
+    fs::copy(first.validator_key(), copy.validator_key()).expect("copied");
+    KeyFile::generate(KeyKind::Node).create(&copy.node_key()).expect("written");
+    let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [consensus, gossip, rpc] = free.map(|listener| listener.local_addr().expect("an address"));
+    let mut config = Config::load(&first.config()).expect("a configuration");
+    config.moniker = "second".to_owned();
+    config.consensus.listen = format!("/ip4/127.0.0.1/tcp/{}", consensus.port()).parse().expect("an address");
+    config.gossip.listen = format!("/ip4/127.0.0.1/tcp/{}", gossip.port()).parse().expect("an address");
+    config.rpc.listen = rpc;
+    config.save(&copy.config()).expect("written");
+    let log = fs::File::create(folder.join("node.log")).expect("a log");
+    let mut command = Command::new(ZYNK);
+    command.args(["node", "--attached", "--home"]).arg(&folder).env("ZYNK_LOG", "info,arc_malachitebft=warn");
+    let child = command.stdin(Stdio::piped()).stdout(log.try_clone().expect("a handle")).stderr(log).spawn();
+    Second(child.expect("it starts"))
 }
 
 /// The evidence in a block, as the published client reads it.

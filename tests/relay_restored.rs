@@ -9,14 +9,15 @@ use std::process::Command;
 
 use audit::{Bundle, LogId};
 use devnet::Service;
-use genesis::{LogFile, entropy};
-use ledger::Body;
+use genesis::{KeyFile, KeyKind, LogFile, entropy};
+use ledger::{Body, Params};
 use people::{Phone, Town};
 use relay::messages::{Rocks, Store as _};
-use serde_json::Value;
-use types::Hash;
+use rpc::Chain;
+use serde_json::{Value, json};
+use types::{Amount, Hash};
 use uuid::Uuid;
-use world::{PATIENCE, ZYNK, until};
+use world::{PATIENCE, ZYNK, quick, until};
 
 /// Alice writes; Bob has it.
 fn tell(town: &Town, alice: &mut Phone, bob: &mut Phone, text: &str) -> Uuid {
@@ -59,10 +60,21 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Runs the command: whether it did it, and what it says.
-fn new_log(home: &Path) -> (bool, Value) {
-    let output = Command::new(ZYNK).args(["--json", "relay", "new-log", "--home"]).arg(home).output().expect("it runs");
+/// Runs `zynk relay …`: whether it did it, and what it says.
+fn zynk_relay(line: &str, home: &Path) -> (bool, Value) {
+    let output = Command::new(ZYNK).args(["--json", "relay"]).args(line.split(' ')).arg("--home").arg(home).output().expect("it runs");
     (output.status.success(), serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+fn new_log(home: &Path) -> (bool, Value) {
+    zynk_relay("new-log", home)
+}
+
+/// What the relay's account has.
+fn balance(town: &Town) -> Amount {
+    let account = KeyFile::load(&town.network().relay_home().account_key(), KeyKind::Account).expect("a key").public().address();
+    let mut chain = Chain::connect(&town.network().url(0), town.trust()).expect("a URL");
+    town.runtime.block_on(chain.account(&account)).expect("proven").value.balance
 }
 
 #[test]
@@ -112,10 +124,15 @@ fn a_relay_that_was_restored_begins_another_log_and_goes_on() {
     let renewed = LogFile::load(&file).expect("a log");
     let new = renewed.log;
     assert_eq!(renewed.key().public(), begun.key().public());
-    assert_eq!((&told["old"]["log"], &told["log"]), (&serde_json::json!(old), &serde_json::json!(new)));
+    assert_eq!((&told["old"]["log"], &told["log"]), (&json!(old), &json!(new)));
     assert!(old != new && told["old"]["retired"].is_u64(), "{told}");
     assert_eq!(LogFile::load(&town.network().relay_home().former_log(&old)).expect("it is kept").log, old);
     assert!(!town.network().relay_home().next_log().exists());
+    let (back, why) = zynk_relay("reclaim", &home);
+    assert!(!back && why["error"]["code"] == 7100, "the old log's bond is held: {why}");
+    let ended = told["old"]["retired"].as_u64().expect("a height");
+    let released = ended + u64::from(quick().bond_hold_blocks);
+    assert!(why["error"]["message"].as_str().is_some_and(|why| why.contains(&format!("held until block {released}"))), "{why}");
 
     town.restart_relay(&[]);
     town.wait_for_relay();
@@ -153,4 +170,31 @@ fn a_relay_that_was_restored_begins_another_log_and_goes_on() {
         }
     }
     assert_eq!(state.leaves, 3, "what the copy had and what came after");
+    drop(store);
+
+    // The old log's bond comes back, once.
+    town.runtime.block_on(town.running.wait_for(0, released, PATIENCE)).expect("it goes on");
+    let poor = balance(&town);
+    let (back, told) = zynk_relay("reclaim", &home);
+    assert!(back && told["held"] == json!([]), "{told}");
+    let bond = Params::default().log_bond;
+    assert_eq!((&told["returned"][0]["log"], &told["returned"][0]["bond"]), (&json!(old), &json!(bond)), "{told}");
+    let rich = balance(&town);
+    assert!(rich > poor && rich < Amount(poor.0 + bond.0), "the bond, less a fee: {poor}, {rich}");
+    assert_eq!(zynk_relay("reclaim", &home), (true, json!({"returned": [], "held": []})));
+    assert_eq!(balance(&town), rich, "to ask again costs nothing");
+
+    // Its log is sound now, so another one is for those who mean it.
+    let (refused, why) = new_log(&home);
+    assert!(!refused && why["error"]["code"] == 7099, "{why}");
+    assert_eq!((LogFile::load(&file).expect("a log").log, balance(&town)), (new, rich));
+    let (renewed, told) = zynk_relay("new-log --yes", &home);
+    assert!(renewed && told["old"]["log"] == json!(new) && told["leaves"] == 0, "{told}");
+    assert_eq!(town.network().relay_home().former_logs().expect("a folder").len(), 2);
+
+    // In the copy there is still the log that was retired: nobody need be asked whether that one should go.
+    std::fs::remove_dir_all(&home).expect("the disk is lost again");
+    copy(&saved, &home);
+    let (renewed, told) = new_log(&home);
+    assert!(renewed && told["old"] == json!({"log": old, "retired": ended}), "{told}");
 }

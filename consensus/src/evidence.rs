@@ -271,6 +271,7 @@ fn verify_attack(
     validators: &ValidatorSet,
     history: &impl History,
 ) -> Result<(), BadEvidence> {
+    let malformed = |error: &dyn std::fmt::Display| BadEvidence::Malformed(error.to_string());
     let (tip, height) = (state.tip(), attack.conflicting_block.signed_header.header.height);
     let (signed, newest);
     let ours = match height.cmp(&tip) {
@@ -278,18 +279,26 @@ fn verify_attack(
             signed = history.signed_header(height).ok_or(BadEvidence::Unknown { height })?;
             light::attack::Ours::Block(&signed)
         }
-        std::cmp::Ordering::Equal => return Err(BadEvidence::Early),
+        std::cmp::Ordering::Equal => {
+            // Whose votes our block has is settled by the next one. With theirs in that place shows whether
+            // it is worth waiting for: all but who is to blame is asked already.
+            let header = history.header(tip).ok_or(BadEvidence::Unknown { height: tip })?;
+            let votes = attack.conflicting_block.signed_header.commit.clone();
+            signed = SignedHeader::new(header, votes).map_err(|error| malformed(&error))?;
+            light::attack::Ours::Block(&signed)
+        }
         std::cmp::Ordering::Greater => {
             newest = history.header(tip).ok_or(BadEvidence::Unknown { height: tip })?;
             light::attack::Ours::Tip(&newest)
         }
     };
-    let malformed = |error: &dyn std::fmt::Display| BadEvidence::Malformed(error.to_string());
     let chain = state.chain_id.as_str().parse().map_err(|error: types::DecodeError| malformed(&error))?;
     let validators = light::Validators::try_from(&validators.to_tendermint()).map_err(|error| malformed(&error))?;
     let common = light::attack::Common { header: common, validators: &validators };
-    light::attack::verify(attack, &chain, &common, ours)?;
-    Ok(())
+    match light::attack::verify(attack, &chain, &common, ours) {
+        Ok(_) | Err(light::attack::BadAttack::Offenders { .. }) if height == tip => Err(BadEvidence::Early),
+        verdict => Ok(verdict.map(drop)?),
+    }
 }
 
 /// Evidence expires when it is too old by the number of blocks and by time.

@@ -72,13 +72,13 @@ pub enum BadGenesis {
     #[error("validator {0} has a commission above 10,000 hundredths of a percent")]
     Commission(String),
     /// The sum of all tokens is above the bound.
-    #[error("all tokens together are more than 2^60 micro-zynk")]
+    #[error("all tokens together are 2^60 micro-zynk or more")]
     Supply,
 }
 
-/// All tokens together are at most this much: total voting power then stays below CometBFT's bound
-/// of 2^63 / 8 whatever the power unit.
-pub const MAX_SUPPLY: u64 = 1 << 60;
+/// All tokens together are at most this much: total voting power is then within CometBFT's bound,
+/// `MaxInt64 / 8`, whatever the power unit.
+pub const MAX_SUPPLY: u64 = (1 << 60) - 1;
 
 impl AppState {
     /// Checks it and makes the first state of it. `start`: when the chain begins to count, the genesis' time.

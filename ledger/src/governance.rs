@@ -51,6 +51,10 @@ pub fn submit(state: &mut State<'_>, params: &Params, block: Block<'_>, proposer
     }
     let mut docket = Docket::read(state);
     let until = after(block.time, params.governance.deposit_ms);
+    let mut events = Vec::new();
+    if docket.is_full() && draft.deposit >= params.governance.min_deposit {
+        events.extend(displace(state, &mut docket));
+    }
     let id = docket.admit(until)?;
     docket.write(state);
     let mut proposal = Proposal {
@@ -63,10 +67,10 @@ pub fn submit(state: &mut State<'_>, params: &Params, block: Block<'_>, proposer
         deposits: types::List::default(),
         stage: Stage::Depositing { until },
     };
-    let mut events = vec![event(
+    events.push(event(
         "submit_proposal",
         [("proposal", id.to_string()), ("proposer", proposer.to_string()), ("kind", draft.kind.name().to_owned())],
-    )];
+    ));
     let least = deposits::least_at_first(&proposal);
     events.extend(pay(state, params, block, proposer, (id, &mut proposal), (draft.deposit, least))?);
     Ok(events)
@@ -142,6 +146,19 @@ fn pay(
     Ok(events)
 }
 
+/// Ends the proposal that waits with the least deposit, the oldest of several, for one that brings all of its own. Else a few
+/// quarters of a deposit would keep everybody from asking anything.
+fn displace(state: &mut State<'_>, docket: &mut Docket) -> Option<Event> {
+    let waiting = docket.open.iter().filter(|open| !open.voting).map(|open| open.proposal);
+    let deposited = waiting.map(|id| (read(state, id).expect("what is open is in the state"), id));
+    let (mut proposal, id) = deposited.min_by_key(|(proposal, _)| proposal.deposited())?;
+    docket.open.retain(|open| open.proposal != id);
+    proposal.stage = Stage::Expired;
+    deposits::give_back(state, &mut proposal);
+    state.write(key::proposal(id), &proposal);
+    Some(inactive(id, "displaced"))
+}
+
 /// Ends a proposal that is due, and carries it out if it passed.
 fn close(state: &mut State<'_>, params: &Params, block: Block<'_>, open: Open) -> Event {
     let mut proposal = read(state, open.proposal).expect("what is open is in the state");
@@ -163,7 +180,11 @@ fn close(state: &mut State<'_>, params: &Params, block: Block<'_>, open: Open) -
         deposits::burn(state, &mut proposal);
     }
     state.write(key::proposal(open.proposal), &proposal);
-    event("inactive_proposal", [("proposal", open.proposal.to_string()), ("result", result.to_owned())])
+    inactive(open.proposal, result)
+}
+
+fn inactive(id: ProposalId, result: &str) -> Event {
+    event("inactive_proposal", [("proposal", id.to_string()), ("result", result.to_owned())])
 }
 
 /// Does what a proposal asked for, if that is still possible.

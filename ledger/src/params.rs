@@ -92,8 +92,9 @@ impl Params {
     pub fn check(&self) -> Result<(), BadParam> {
         let rules = [
             ("power_unit", self.power_unit > Amount::ZERO, "must be above zero"),
-            ("base_fee", self.base_fee <= Amount(1_000 * Amount::ZYNK.0), "must be at most 1,000 ZYNK"),
-            ("byte_fee", self.byte_fee <= Amount::ZYNK, "must be at most 1 ZYNK"),
+            // A vote must stay payable: fees that nobody has could not be voted down again.
+            ("base_fee", self.base_fee <= Amount::ZYNK, "must be at most 1 ZYNK"),
+            ("byte_fee", self.byte_fee <= Amount(1_000), "must be at most 1,000 micro-zynk"),
             ("block_interval_ms", self.block_interval_ms <= 60_000, "must be at most 60,000"),
             ("heartbeat_ms", (1_000..=3_600_000).contains(&self.heartbeat_ms), "must be from 1,000 to 3,600,000"),
             ("propose_timeout_ms", (100..=60_000).contains(&self.propose_timeout_ms), "must be from 100 to 60,000"),

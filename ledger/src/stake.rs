@@ -58,7 +58,7 @@ pub(crate) fn begin(state: &mut State<'_>, params: &Params, validators: Vec<Vali
     unbonding::begin(state);
     for validator in &validators {
         let full = || BadGenesis::Operator(validator.moniker.to_string());
-        registry::add(state, &validator.address()).map_err(|_| BadGenesis::ValidatorCount(validators.len()))?;
+        registry::add(state, validator, start).map_err(|_| BadGenesis::ValidatorCount(validators.len()))?;
         delegation::begin(state, validator).map_err(|_| full())?;
         validator::claim_peer(state, validator);
         validator::write(state, validator);

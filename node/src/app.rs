@@ -209,9 +209,21 @@ impl App {
     /// # Errors
     /// [`evidence::NotTaken`].
     pub fn take_evidence(&self, evidence: Evidence) -> Result<evidence::Taken, evidence::NotTaken> {
+        if let Some(known) = lock(&self.evidence).known(&self.store, &evidence) {
+            return Ok(known);
+        }
+        let before = self.chain();
+        let verdict = evidence::judge(&self.store, &before, &evidence);
         let mut pool = lock(&self.evidence);
-        let taken = pool.take(&self.store, &self.chain(), evidence)?;
+        let now = self.chain();
+        let taken = if now.tip() == before.tip() {
+            pool.admit(&self.store, evidence, verdict)
+        } else {
+            // A block came meanwhile, which seldom happens.
+            pool.take(&self.store, &now, evidence)
+        };
         drop(pool);
+        let taken = taken?;
         if taken == evidence::Taken::New {
             self.bell.notify_one();
             self.accusations.notify_one();

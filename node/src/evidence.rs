@@ -82,24 +82,36 @@ impl Pool {
     /// # Errors
     /// [`NotTaken`].
     pub fn take(&mut self, store: &Store, state: &ChainState, evidence: Evidence) -> Result<Taken, NotTaken> {
-        let mark = evidence::mark(&evidence);
-        if self.waiting.contains_key(&mark) {
-            return Ok(Taken::Waiting);
+        if let Some(known) = self.known(store, &evidence) {
+            return Ok(known);
         }
-        if store.is_committed(&mark) {
-            return Ok(Taken::Committed);
-        }
-        let (found, bound) = (size(&evidence), evidence::max_bytes(&state.params));
-        if found > bound {
-            return Err(BadEvidence::TooLarge { found, bound }.into());
-        }
-        match evidence::verify(&evidence, state, store) {
+        let verdict = judge(store, state, &evidence);
+        self.admit(store, evidence, verdict)
+    }
+
+    /// Where the misdeed is already, if this node knows it.
+    #[must_use]
+    pub fn known(&self, store: &Store, evidence: &Evidence) -> Option<Taken> {
+        let mark = evidence::mark(evidence);
+        let waits = self.waiting.contains_key(&mark).then_some(Taken::Waiting);
+        waits.or_else(|| store.is_committed(&mark).then_some(Taken::Committed))
+    }
+
+    /// Takes evidence with the verdict of [`judge`], between which and this no block may have come.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn admit(&mut self, store: &Store, evidence: Evidence, verdict: Result<(), BadEvidence>) -> Result<Taken, NotTaken> {
+        match verdict {
             Ok(()) => {}
             Err(BadEvidence::Early) => {
                 self.hold(evidence);
                 return Ok(Taken::Held);
             }
             Err(refusal) => return Err(refusal.into()),
+        }
+        if let Some(known) = self.known(store, &evidence) {
+            return Ok(known);
         }
         if self.waiting.len() == MAX_WAITING {
             return Err(NotTaken::Full);
@@ -111,7 +123,7 @@ impl Pool {
             let offender = tendermint::account::Id::new(misdeed.validator.address);
             tracing::warn!(%offender, height = %misdeed.height, kind = ?misdeed.kind, "evidence against a validator waits for a block");
         }
-        self.waiting.insert(mark, evidence);
+        self.waiting.insert(evidence::mark(&evidence), evidence);
         Ok(Taken::New)
     }
 
@@ -132,8 +144,9 @@ impl Pool {
     /// Drops what stands in the block of `state` or has expired, and judges what was held for it;
     /// whether some of that waits now.
     pub fn after_block(&mut self, store: &Store, state: &ChainState) -> bool {
+        let held = std::mem::take(&mut self.held);
         self.sweep(store, state);
-        let taken = std::mem::take(&mut self.held).into_iter().map(|evidence| self.take(store, state, evidence));
+        let taken = held.into_iter().map(|evidence| self.take(store, state, evidence));
         taken.filter(|taken| *taken == Ok(Taken::New)).count() > 0
     }
 
@@ -148,8 +161,12 @@ impl Pool {
     }
 
     fn sweep(&mut self, store: &Store, state: &ChainState) {
+        let mut early = Vec::new();
         self.waiting.retain(|mark, evidence| {
             let verdict = evidence::verify(evidence, state, store);
+            if verdict == Err(BadEvidence::Early) {
+                early.push(evidence.clone());
+            }
             if let Err(reason) = &verdict {
                 tracing::debug!(%reason, "evidence waits no more");
                 if let Err(error) = store.drop_evidence(mark) {
@@ -158,7 +175,22 @@ impl Pool {
             }
             verdict.is_ok()
         });
+        // A block that was above the chain is beside its last one now.
+        early.into_iter().for_each(|evidence| self.hold(evidence));
     }
+}
+
+/// Judges evidence for the block after `state`. Reads blocks and checks signatures: whoever holds the pool's lock
+/// meanwhile makes the engine wait for strangers.
+///
+/// # Errors
+/// [`BadEvidence`].
+pub fn judge(store: &Store, state: &ChainState, evidence: &Evidence) -> Result<(), BadEvidence> {
+    let (found, bound) = (size(evidence), evidence::max_bytes(&state.params));
+    if found > bound {
+        return Err(BadEvidence::TooLarge { found, bound });
+    }
+    evidence::verify(evidence, state, store)
 }
 
 /// What a piece takes of a list; a list takes the sum.

@@ -20,6 +20,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod unheard;
 pub mod upgrade;
 
 pub use app::App;

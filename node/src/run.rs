@@ -2,21 +2,24 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use consensus::guard::{Guard, Provenance};
 use consensus::malachite::{self, Engine};
 use genesis::{Genesis, KeyFile, KeyKind};
+use tendermint::Time;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use types::SigningKey;
+use types::{Address, SigningKey};
 
 use crate::app::App;
 use crate::config::{Config, Home};
 use crate::gossip::Gossip;
 use crate::rpc;
 use crate::store::Store;
+use crate::unheard::Unheard;
 use crate::upgrade::{self, Outdated};
 
 /// A restored validator waits until the chain is this many heights past the highest that it heard
@@ -38,6 +41,8 @@ pub struct Options {
     /// Sign although the guard's file was copied or restored: the operator knows that no signature
     /// was given after the copy was made.
     pub accept_restored_guard: bool,
+    /// How often this process was started anew because nobody heard it.
+    pub renewals: u32,
 }
 
 /// How a node's run ended.
@@ -48,6 +53,8 @@ pub enum Ended {
     /// It has followed until it may sign again, and is to be started anew as a validator: an engine
     /// that began as a follower stays one.
     Again,
+    /// Nobody heard what it signed, and it is to be started anew, with new connections.
+    Unheard,
     /// The chain has come to an upgrade, and goes on with another program.
     Outdated(Outdated),
 }
@@ -153,13 +160,13 @@ async fn validate(
         }
         settings.signer = Some((key, Arc::new(Mutex::new(guard))));
     }
-    supervise(settings, app, &mut stop).await
+    supervise(settings, app, options.renewals, &mut stop).await
 }
 
 /// Whether the chain has begun without this validator's files: it may have signed before they were
 /// lost. Right after the genesis nobody can have; later, the peers are asked.
 async fn has_begun(app: &App) -> bool {
-    let age = tendermint::Time::now().duration_since(app.genesis().time()).unwrap_or_default();
+    let age = Time::now().duration_since(app.genesis().time()).unwrap_or_default();
     if age < JUST_BEGUN {
         return false;
     }
@@ -167,14 +174,46 @@ async fn has_begun(app: &App) -> bool {
     app.heard().is_some_and(|highest| highest > 0)
 }
 
-async fn supervise(settings: malachite::Config, app: &Arc<App>, stop: &mut watch::Receiver<bool>) -> anyhow::Result<Ended> {
+async fn supervise(settings: malachite::Config, app: &Arc<App>, renewals: u32, stop: &mut watch::Receiver<bool>) -> anyhow::Result<Ended> {
+    let validator = settings.signer.as_ref().map(|(key, _)| key.public().address());
     let mut engine = Engine::start(settings, Arc::clone(app)).await?;
-    tokio::select! {
+    let ended = tokio::select! {
         reason = engine.ended() => anyhow::bail!("{reason}"),
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
+        () = unheard(app, validator, renewals) => {
+            tracing::error!("the blocks of the others lack this validator's signature although it signs: starting anew, with new connections");
+            Ended::Unheard
+        }
+        _ = stop.wait_for(|stop| *stop) => Ended::Stopped,
+    };
     engine.stop().await;
-    Ok(Ended::Stopped)
+    Ok(ended)
+}
+
+/// Waits until a validator has reason to think that nobody hears it; for ever for a node that does not sign.
+async fn unheard(app: &App, validator: Option<Address>, renewals: u32) {
+    let Some(validator) = validator else {
+        return std::future::pending().await;
+    };
+    let (mut rule, mut blocks, began) = (Unheard::new(validator.into(), renewals), app.blocks(), Instant::now());
+    let mut set = None;
+    loop {
+        match blocks.recv().await {
+            Ok(decided) => {
+                let age_ms = (Time::now().unix_timestamp_nanos() - decided.block.header.time.unix_timestamp_nanos()) / 1_000_000;
+                if let (Some(commit), Some(set)) = (&decided.block.last_commit, &set)
+                    && rule.saw(commit, set, age_ms, began.elapsed())
+                {
+                    return;
+                }
+                set.clone_from(&decided.state.last_validators);
+            }
+            Err(RecvError::Lagged(_)) => {
+                set = None;
+                rule.forget();
+            }
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
 }
 
 /// Follows without signing until `safe`; the node is then to be started anew.

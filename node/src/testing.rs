@@ -206,7 +206,7 @@ pub(crate) fn public(seed: u8) -> tendermint::PublicKey {
     tendermint::PublicKey::from_raw_ed25519(&key(seed).public().0).expect("a key")
 }
 
-fn sign(seed: u8, bytes: &[u8]) -> (account::Id, Signature) {
+pub(crate) fn sign(seed: u8, bytes: &[u8]) -> (account::Id, Signature) {
     let signature = Signature::new(key(seed).sign(bytes).0).ok().flatten().expect("a signature of 64 bytes");
     (public(seed).into(), signature)
 }

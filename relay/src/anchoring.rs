@@ -23,7 +23,7 @@ use types::{Hash, PublicKey, SigningKey};
 pub use chain::{LogChain, ProvenLog};
 
 use crate::fault;
-use crate::messages::store::{self, Answer, LogState, ON_THE_WAY, Seal, Sealed, Write};
+use crate::messages::store::{self, Answer, LogState, ON_THE_WAY, Seal, Sealed, Store, Write};
 use crate::messages::{FULL_BATCH, Messages};
 
 /// The first pause after something failed; each further one is twice as long.
@@ -252,7 +252,7 @@ impl<C: LogChain> Outbox<C> {
     }
 
     async fn state(&self) -> Result<LogState, Error> {
-        Ok(self.messages.blocking(store::Store::log).await?)
+        Ok(self.messages.blocking(Store::log).await?)
     }
 
     /// What the chain was seen to hold, or why it was not. Whether database and chain agree, and nothing has failed.
@@ -281,20 +281,13 @@ impl<C: LogChain> Outbox<C> {
 
     /// The hash of an anchor of this log; none of those before the last completed one, or that are not sealed.
     async fn hash(&self, state: &LogState, sequence: u64) -> Result<Option<Hash>, Error> {
-        if sequence == state.sealed {
-            return Ok(Some(state.last));
-        }
-        if !(state.anchored..state.sealed).contains(&sequence) {
-            return Ok(None);
-        }
-        // The next one names it, also where it was of padding only and was let go.
-        Ok(Some(self.batch(state.number(sequence + 1)).await?.anchor.anchor.previous))
+        let state = *state;
+        Ok(self.messages.blocking(move |store| hash(store, &state, sequence)).await?)
     }
 
     /// A batch whose anchor is on its way.
     async fn batch(&self, number: u64) -> Result<Sealed, Error> {
-        let batch = self.messages.blocking(move |store| store.batch(number)).await?;
-        Ok(batch.ok_or(store::Error::Corrupt { what: "a batch that is on its way" })?)
+        Ok(self.messages.blocking(move |store| batch(store, number)).await?)
     }
 
     /// Seals what waits, and signs the anchor for it.
@@ -352,6 +345,22 @@ impl<C: LogChain> Outbox<C> {
             _ => Err(Error::OutOfOrder { sequence }),
         }
     }
+}
+
+/// The hash of the anchor that a database has for a sequence: [`judge`]'s `ours`.
+pub(crate) fn hash(store: &dyn Store, state: &LogState, sequence: u64) -> Result<Option<Hash>, store::Error> {
+    if sequence == state.sealed {
+        return Ok(Some(state.last));
+    }
+    if !(state.anchored..state.sealed).contains(&sequence) {
+        return Ok(None);
+    }
+    // The next one names it, also where it was of padding only and was let go.
+    Ok(Some(batch(store, state.number(sequence + 1))?.anchor.anchor.previous))
+}
+
+fn batch(store: &dyn Store, number: u64) -> Result<Sealed, store::Error> {
+    store.batch(number)?.ok_or(store::Error::Corrupt { what: "a batch that is on its way" })
 }
 
 #[cfg(test)]

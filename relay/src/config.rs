@@ -147,6 +147,23 @@ impl Home {
         self.0.join(format!("anchors.log.{}.json", log.0))
     }
 
+    /// The files of all logs that another one took the place of, in the order of their names.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn former_logs(&self) -> std::io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("anchors.log.") && name.ends_with(".json") && path != self.log() && path != self.next_log() {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
     /// The log that is to take the place of the present one: there only while that is under way.
     #[must_use]
     pub fn next_log(&self) -> PathBuf {

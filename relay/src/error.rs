@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use types::{Address, Amount};
+use audit::LogId;
+use types::{Address, Amount, Height};
 
 /// What went wrong. [`Error::code`] is stable; `docs/spec/relay.md` lists the codes.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +222,22 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+    /// Another log was asked for, and the relay's own goes on.
+    #[error("the relay's log {log} agrees with the chain and goes on: another one costs a bond, and everybody signs in anew")]
+    Sound {
+        /// The log.
+        log: LogId,
+    },
+    /// No bond of a retired log can come back yet.
+    #[error("the bond of the log {log} is held until block {until}; the chain has come to {tip}")]
+    BondHeld {
+        /// The one that comes back first.
+        log: LogId,
+        /// The first block that may give it back.
+        until: Height,
+        /// The chain's last block, as far as it is proven.
+        tip: Height,
+    },
     /// A part of the relay ended that must not.
     #[error("the relay's {part} ended: {reason}")]
     Ended {
@@ -280,6 +297,8 @@ impl Error {
             Self::Log { .. } => 7096,
             Self::Listen { .. } => 7097,
             Self::Ended { .. } => 7098,
+            Self::Sound { .. } => 7099,
+            Self::BondHeld { .. } => 7100,
         }
     }
 

@@ -25,6 +25,7 @@ pub mod http;
 pub mod invitation;
 pub mod messages;
 pub mod new_log;
+pub mod reclaim;
 pub mod run;
 pub mod socket;
 
@@ -33,4 +34,5 @@ pub use config::{Config, Home};
 pub use error::Error;
 pub use invitation::invite;
 pub use new_log::{Renewed, new_log};
+pub use reclaim::{Bond, Reclaimed, reclaim};
 pub use run::{Relay, run};

@@ -7,6 +7,7 @@
 //! Each step is durable before the next. Wherever it is interrupted, the relay does not start until it was done again,
 //! and then it goes on with the log that was registered already.
 
+use std::fs::File;
 use std::path::Path;
 
 use audit::record::Status;
@@ -16,10 +17,10 @@ use ledger::Body;
 use rpc::{Chain, FeePayer};
 use types::{Height, SigningKey};
 
-use crate::messages::store::{self, Store};
+use crate::messages::store::{self, LogState, Store};
 use crate::messages::{Rocks, now};
 use crate::run::{refused, register};
-use crate::{Config, Error, Home};
+use crate::{Config, Error, Home, anchoring};
 
 /// What became of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,29 +36,48 @@ pub struct Renewed {
     pub leaves: u64,
 }
 
-/// Begins another log for the relay of a home, which must not run.
+/// A relay that does not run: its home is nobody else's until this is dropped.
+pub(crate) struct AtRest {
+    pub(crate) chain: Chain,
+    pub(crate) account: SigningKey,
+    pub(crate) lock: File,
+}
+
+impl AtRest {
+    /// # Errors
+    /// When a file of the home is missing, damaged or in use.
+    pub(crate) fn open(home: &Home) -> Result<Self, Error> {
+        let lock = file::lock(&home.config()).map_err(Error::file(&home.config()))?;
+        let config = Config::load(&home.config())?;
+        let genesis = Genesis::load(&home.genesis()).map_err(Error::file(&home.genesis()))?;
+        let account = KeyFile::load(&home.account_key(), KeyKind::Account).map_err(Error::file(&home.account_key()))?.key().clone();
+        Ok(Self { chain: Chain::connect(&config.node, genesis.trust())?, account, lock })
+    }
+}
+
+/// Begins another log for the relay of a home, which must not run. `sound_too`: also where its own log could go on.
 ///
 /// # Errors
-/// When a file of the home is missing, damaged or in use; when the account cannot pay for the bond; when the chain cannot
-/// be asked, or takes one of the transactions not. Then it can be done again.
-pub async fn new_log(home: &Home) -> Result<Renewed, Error> {
-    let _lock = file::lock(&home.config()).map_err(Error::file(&home.config()))?;
-    let config = Config::load(&home.config())?;
-    let genesis = Genesis::load(&home.genesis()).map_err(Error::file(&home.genesis()))?;
-    let account = KeyFile::load(&home.account_key(), KeyKind::Account).map_err(Error::file(&home.account_key()))?.key().clone();
+/// [`Error::Sound`] where nothing calls for it; when a file of the home is missing, damaged or in use; when the account
+/// cannot pay for the bond; when the chain cannot be asked, or takes one of the transactions not. Then it can be done again.
+pub async fn new_log(home: &Home, sound_too: bool) -> Result<Renewed, Error> {
+    let AtRest { mut chain, account, lock: _lock } = AtRest::open(home)?;
     let old = load(&home.log())?;
-    let mut chain = Chain::connect(&config.node, genesis.trust())?;
     if old.chain != *chain.trust().chain() {
         return Err(Error::Log { what: "it is of another chain" });
     }
-    // From here on the relay does not start until the new log has taken its place.
-    let next = home.next_log();
-    let known = if next.exists() { Some(load(&next)?) } else { None };
-    let new = Box::pin(register(&next, &mut chain, &account, known)).await?;
-    let record = Box::pin(retire(&mut chain, &account, old.log)).await?;
     let damaged = |error: store::Error| refused(home, &error);
     let store = Rocks::open(&home.messages()).map_err(damaged)?;
     let state = store.log().map_err(damaged)?;
+    let next = home.next_log();
+    let known = if next.exists() { Some(load(&next)?) } else { None };
+    // What was begun must be finished, whatever became of the old log.
+    if known.is_none() && !sound_too && is_sound(&store, &state, &old, chain.log(&old.log).await?.value).map_err(damaged)? {
+        return Err(Error::Sound { log: old.log });
+    }
+    // From here on the relay does not start until the new log has taken its place.
+    let new = Box::pin(register(&next, &mut chain, &account, known)).await?;
+    let record = Box::pin(retire(&mut chain, &account, old.log)).await?;
     let taken = record.as_ref().map_or(0, |record| record.sequence);
     let mut anchored = state.anchored;
     for sequence in state.anchored + 1..=state.sealed.min(taken) {
@@ -72,7 +92,7 @@ pub async fn new_log(home: &Home) -> Result<Renewed, Error> {
     let leaves = store.log().map_err(damaged)?.waiting();
     let former = home.former_log(&old.log);
     old.save(&former).map_err(Error::file(&former))?;
-    // The last step, and all at once: done again after it, it would be the new log that is retired.
+    // The last step, and all at once: from here on the new log is the one that goes on.
     let replaced = std::fs::rename(&next, home.log()).map_err(|source| genesis::Error::Io { path: next.clone(), source });
     replaced.map_err(Error::file(&next))?;
     let retired = record.and_then(|record| match record.status {
@@ -80,6 +100,13 @@ pub async fn new_log(home: &Home) -> Result<Renewed, Error> {
         Status::Active | Status::Frozen { .. } => None,
     });
     Ok(Renewed { old: old.log, retired, new: new.log, leaves })
+}
+
+/// Whether the relay would go on with its log: it takes anchors, and holds none that the database has not made.
+fn is_sound(store: &Rocks, state: &LogState, log: &LogFile, record: Option<LogRecord>) -> Result<bool, store::Error> {
+    let Some(record) = record.filter(|record| record.status == Status::Active) else { return Ok(false) };
+    let ours = anchoring::hash(store, state, record.sequence)?;
+    Ok(anchoring::judge(state, ours, &record, &log.key().public()).is_ok())
 }
 
 fn load(path: &Path) -> Result<LogFile, Error> {

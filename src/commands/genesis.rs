@@ -159,7 +159,7 @@ fn make(arguments: Make) -> Result<Report, Failure> {
     file::replace_public(&out, builder.to_json().as_bytes())?;
     let (chain, path) = (builder.chain(), out.display());
     Ok(Report::new(
-        format!("made a genesis of chain {chain} in {path}; add its validators with `zynk genesis add-validator {path} …`"),
+        format!("made a genesis of chain {chain} in {path}; its validators come with `zynk genesis apply` and `accept`"),
         json!({"chain": chain, "file": out}),
     ))
 }
@@ -226,7 +226,7 @@ fn accept(path: &Path, applications: &[PathBuf]) -> Result<Report, Failure> {
     file::replace_public(path, genesis.to_json().as_bytes())?;
     let (taken, count) = (applications.len(), genesis.app_state().validators.len());
     Ok(Report::new(
-        format!("took up {taken} applications; there are {count} validators now\nhash {}", genesis.hash()),
+        format!("took up applications: {taken}; validators now: {count} (`zynk genesis verify` shows them)\nhash {}", genesis.hash()),
         json!({"file": path, "accepted": taken, "validators": count, "hash": genesis.hash()}),
     ))
 }

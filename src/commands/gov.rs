@@ -7,9 +7,9 @@ use ledger::governance::{Change, Choice, Draft, Kind, Plan, Proposal, ProposalId
 use ledger::state::key;
 use rpc::Proven;
 use serde_json::{Value, json};
-use types::{Amount, DecodeError, Height, List, Text};
+use types::{Amount, DecodeError, Height, List, Millis, Text};
 
-use super::{included_json, proof_json, proven, send, time_text};
+use super::{included_json, proof_json, proven, send};
 use crate::cli::{Connection, Signing};
 use crate::failure::Failure;
 use crate::report::Report;
@@ -195,7 +195,8 @@ async fn show(number: ProposalId, connection: &Connection) -> Result<Report, Fai
         Kind::Upgrade(plan) => format!("version {} ({}) from height {}", plan.app_version, plan.name, plan.height),
     };
     let summary = if proposal.summary.is_empty() { String::new() } else { format!("\n{}", proposal.summary) };
-    let text = format!("proposal {number}: {}\n{wanted}{summary}\n{}\n{}", proposal.title, standing(&proposal), proven(&chain, &header));
+    let (title, proposer) = (&proposal.title, &proposal.proposer);
+    let text = format!("proposal {number} of {proposer}: {title}\n{wanted}{summary}\n{}\n{}", standing(&proposal), proven(&chain, &header));
     Ok(Report::new(text, json))
 }
 
@@ -206,7 +207,7 @@ async fn list(connection: &Connection) -> Result<Report, Failure> {
     let (mut lines, mut values) = (String::new(), Vec::new());
     for open in docket.open.iter() {
         let Some(proposal) = chain.read::<Proposal>(&key::proposal(open.proposal)).await?.value else { continue };
-        lines += &format!("{}: {}; {}\n", open.proposal, proposal.title, standing(&proposal));
+        lines += &format!("{} ({}): {}; {}\n", open.proposal, proposal.kind.name(), proposal.title, standing(&proposal));
         values.push(describe(open.proposal, &proposal));
     }
     Ok(Report::new(
@@ -229,19 +230,34 @@ fn flatten(prefix: &str, value: &Value, lines: &mut String) {
     for (name, value) in value.as_object().into_iter().flatten() {
         match value {
             Value::Object(_) => flatten(&format!("{prefix}{name}."), value, lines),
-            Value::String(text) => *lines += &format!("{prefix}{name}={text}\n"),
-            value => *lines += &format!("{prefix}{name}={value}\n"),
+            Value::String(text) => *lines += &format!("{prefix}{name}={text}{}\n", meaning(name, value)),
+            value => *lines += &format!("{prefix}{name}={value}{}\n", meaning(name, value)),
         }
+    }
+}
+
+/// What a parameter's number is to people; nothing where it is a plain count.
+fn meaning(name: &str, value: &Value) -> String {
+    const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"), (1, "ms")];
+    match value {
+        Value::String(text) => text.parse().map_or_else(|_| String::new(), |micro| format!(" ({})", Amount(micro))),
+        _ if name.ends_with("_bps") => value.as_f64().map_or_else(String::new, |bps| format!(" ({} %)", bps / 100.0)),
+        _ if name.ends_with("_ms") => {
+            let whole = |ms: u64| UNITS.iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
+            let unit = value.as_u64().and_then(|ms| whole(ms).map(|(unit, word)| (ms / unit, word)));
+            unit.map_or_else(String::new, |(count, word)| format!(" ({count} {word})"))
+        }
+        _ => String::new(),
     }
 }
 
 fn standing(proposal: &Proposal) -> String {
     match proposal.stage {
         Stage::Depositing { until } => {
-            format!("{} of {} deposited, until {}", proposal.deposited(), proposal.needed, time_text(until))
+            format!("{} of {} deposited, until {}", proposal.deposited(), proposal.needed, until.rfc3339())
         }
-        Stage::Voting { until } => format!("voted on until {}", time_text(until)),
-        Stage::Expired => "over: the deposit did not come".to_owned(),
+        Stage::Voting { until } => format!("voted on until {}", until.rfc3339()),
+        Stage::Expired => "over: its deposit did not come, or another took its place".to_owned(),
         Stage::Closed { verdict, tally } => {
             let Tally { votes, stake } = tally;
             let amount = |votes| Amount(votes);
@@ -284,7 +300,7 @@ fn describe(number: ProposalId, proposal: &Proposal) -> Value {
         "deposited": proposal.deposited(),
         "needed": proposal.needed,
         "stage": stage,
-        "until": until.map(time_text),
+        "until": until.map(Millis::rfc3339),
         "tally": tally,
     })
 }

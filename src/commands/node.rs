@@ -15,6 +15,9 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 use crate::report::Report;
 
+/// What a node that starts itself anew tells its next life: how often it was unheard.
+const RENEWALS: &str = "ZYNK_NODE_RENEWALS";
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Example:\n  \
@@ -33,6 +36,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Make the home of a node
     Init(home::Init),
+    /// Name nodes to stay connected to
+    Peer(home::Peer),
     /// Show what others need to know of a node
     Show(home::Show),
 }
@@ -53,21 +58,28 @@ struct Run {
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
     let Run { home, accept_restored_guard, attached } = match &arguments.command {
         Some(Command::Init(arguments)) => return home::init(arguments),
+        Some(Command::Peer(arguments)) => return home::peer(arguments),
         Some(Command::Show(arguments)) => return home::show(arguments),
         None => arguments.run,
     };
     let home = home.expect("it is required where no other command is given");
     let stopped = told(attached);
-    let options = node::Options { accept_restored_guard };
+    let renewals = std::env::var(RENEWALS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let options = node::Options { accept_restored_guard, renewals };
     match node::run(&home, options, stopped).await.map_err(Failure::Run)? {
         node::Ended::Stopped => Ok(Report::new("the node has stopped", json!({"stopped": true}))),
         node::Ended::Outdated(outdated) => Err(Failure::Outdated(outdated)),
-        node::Ended::Again => {
-            // The same command in the same process, from the beginning: it returns only when it fails.
-            let program = std::env::current_exe().map_err(Failure::Runtime)?;
-            Err(Failure::Runtime(process::Command::new(program).args(std::env::args_os().skip(1)).exec()))
-        }
+        node::Ended::Again => begin_again(renewals),
+        node::Ended::Unheard => begin_again(renewals.saturating_add(1)),
     }
+}
+
+/// The same command in the same process, from the beginning: it returns only when it fails.
+fn begin_again(renewals: u32) -> Result<Report, Failure> {
+    let program = std::env::current_exe().map_err(Failure::Runtime)?;
+    let mut again = process::Command::new(program);
+    again.args(std::env::args_os().skip(1)).env(RENEWALS, renewals.to_string());
+    Err(Failure::Runtime(again.exec()))
 }
 
 /// Turns true once [`until_told`] is done: what a service that runs until then is given.

@@ -1,4 +1,4 @@
-//! `zynk relay`: run a relay, invite somebody to one, or give it another log.
+//! `zynk relay`: run a relay, invite somebody to one, give it another log, and get the old one's bond back.
 
 use std::path::PathBuf;
 
@@ -31,10 +31,20 @@ enum Command {
     /// Draw an invitation: whoever has it can register once
     Invite,
     /// Give a stopped relay another log, where its own cannot go on (7152 to 7155)
-    #[command(after_help = "It pays another bond. The old log is retired, its file is kept beside the new one's; accounts and mailboxes\n\
+    #[command(after_help = "Example:\n  zynk relay new-log --home relay\n\n\
+        It pays another bond. The old log is retired, its file is kept beside the new one's; accounts and mailboxes\n\
         stay. What the old log is proven to hold stays provable under it, everything else is anchored again. Everybody\n\
         signs in anew. Interrupted, it is run again.")]
-    NewLog,
+    NewLog {
+        /// Also where the relay's own log agrees with the chain, such as when its key may be known to others
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Get back the bonds of a stopped relay's former logs
+    #[command(after_help = "Example:\n  zynk relay reclaim --home relay\n\n\
+        The chain holds the bond of a retired log for `bond_hold_blocks` blocks (`zynk gov params`), and then gives it\n\
+        back to the relay's account when it is asked. Each that comes back costs a fee.")]
+    Reclaim,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
@@ -44,7 +54,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
             let invitation = relay::invite(&home).await?;
             Ok(Report::new(invitation.clone(), json!({"invitation": invitation})))
         }
-        Some(Command::NewLog) => Ok(renewed(Box::pin(relay::new_log(&home)).await?)),
+        Some(Command::NewLog { yes }) => Ok(renewed(Box::pin(relay::new_log(&home, yes)).await?)),
+        Some(Command::Reclaim) => Ok(reclaimed(&Box::pin(relay::reclaim(&home)).await?)),
         None => {
             let stopped = told(arguments.attached);
             Box::pin(relay::run(home, stopped)).await?;
@@ -60,4 +71,18 @@ fn renewed(renewed: relay::Renewed) -> Report {
         format!("the relay's log is {new}, {leaves} messages wait for it; {old} {ended}"),
         json!({"log": new, "leaves": leaves, "old": {"log": old, "retired": retired}}),
     )
+}
+
+fn reclaimed(reclaimed: &relay::Reclaimed) -> Report {
+    let relay::Reclaimed { returned, held } = reclaimed;
+    let mut lines: Vec<String> =
+        returned.iter().map(|bond| format!("{} for {} came back in block {}", bond.amount, bond.log, bond.at)).collect();
+    lines.extend(held.iter().map(|bond| format!("{} for {} is held until block {}", bond.amount, bond.log, bond.at)));
+    if lines.is_empty() {
+        lines.push("no bond of a former log is left to come back".to_owned());
+    }
+    let listed = |bonds: &[relay::Bond], at: &str| -> Vec<_> {
+        bonds.iter().map(|bond| json!({"log": bond.log, "bond": bond.amount, at: bond.at})).collect()
+    };
+    Report::new(lines.join("\n"), json!({"returned": listed(returned, "height"), "held": listed(held, "until")}))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use genesis::{KeyFile, KeyKind, peer};
 use ledger::Body;
 use ledger::stake::active::Set;
@@ -13,7 +13,7 @@ use rpc::{Chain, Proven};
 use serde_json::{Value, json};
 use types::{Address, Amount, DecodeError, PublicKey, Signature};
 
-use super::{proof_json, proven, time_text};
+use super::{proof_json, proven};
 use crate::cli::{Connection, Signing};
 use crate::failure::Failure;
 use crate::report::Report;
@@ -27,10 +27,10 @@ pub(crate) enum Command {
         not sign is jailed. It signs from the second block after this one.")]
     Create(Create),
     /// Change a validator's name, commission or node
-    #[command(after_help = "Example:\n  zynk validator edit 40HEXDIGITS --commission-bps 400 --key me.key --genesis genesis.json")]
+    #[command(after_help = "Example:\n  zynk validator edit zynk1… --commission-bps 400 --key me.key --genesis genesis.json")]
     Edit(Change),
     /// Let a validator back into the set once its time in jail is over
-    #[command(after_help = "Example:\n  zynk validator unjail 40HEXDIGITS --key me.key --genesis genesis.json")]
+    #[command(after_help = "Example:\n  zynk validator unjail zynk1… --key me.key --genesis genesis.json")]
     Unjail {
         /// The validator: the address of its consensus key
         validator: Address,
@@ -40,7 +40,7 @@ pub(crate) enum Command {
         connection: Connection,
     },
     /// Prove what the chain has of a validator
-    #[command(after_help = "Example:\n  zynk validator show 40HEXDIGITS --genesis genesis.json")]
+    #[command(after_help = "Example:\n  zynk validator show zynk1… --genesis genesis.json")]
     Show {
         /// The validator: the address of its consensus key
         validator: Address,
@@ -73,6 +73,7 @@ pub(crate) struct Create {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("changed").required(true).multiple(true).args(["moniker", "commission_bps", "node_key"]))]
 pub(crate) struct Change {
     /// The validator: the address of its consensus key
     validator: Address,
@@ -124,7 +125,10 @@ async fn create(arguments: Create) -> Result<Report, Failure> {
     let validator = key.public().address();
     let included = signers.submit(&mut chain, Body::CreateValidator(Box::new(candidacy))).await?;
     Ok(Report::new(
-        format!("{named} is validator {validator} with a stake of {stake}, in block {}", included.height),
+        format!(
+            "{named} is validator {validator} with a stake of {stake}, in block {}; it signs two blocks later if `zynk validator list` has it in the set",
+            included.height
+        ),
         json!({"validator": validator, "height": included.height, "hash": included.hash}),
     ))
 }
@@ -197,7 +201,7 @@ fn line(record: &Validator, power: u64) -> String {
     let standing = match record.status {
         ValidatorStatus::Eligible if power > 0 => format!("power {power}"),
         ValidatorStatus::Eligible => "outside the set".to_owned(),
-        ValidatorStatus::Jailed { until } => format!("jailed until {}", time_text(until)),
+        ValidatorStatus::Jailed { until } => format!("jailed, and may come back from {} on", until.rfc3339()),
         ValidatorStatus::Tombstoned { offence, .. } => format!("out for good: it signed twice at height {offence}"),
     };
     format!("{address} {moniker}: stake {bonded}, {standing}, commission {percent} %")
@@ -206,9 +210,9 @@ fn line(record: &Validator, power: u64) -> String {
 fn describe(record: &Validator, power: u64) -> Value {
     let status = match record.status {
         ValidatorStatus::Eligible => json!({"state": "eligible"}),
-        ValidatorStatus::Jailed { until } => json!({"state": "jailed", "until": time_text(until)}),
+        ValidatorStatus::Jailed { until } => json!({"state": "jailed", "until": until.rfc3339()}),
         ValidatorStatus::Tombstoned { offence, height, time, slash_bps } => {
-            json!({"state": "tombstoned", "offence": offence, "height": height, "time": time_text(time), "slash_bps": slash_bps})
+            json!({"state": "tombstoned", "offence": offence, "height": height, "time": time.rfc3339(), "slash_bps": slash_bps})
         }
     };
     json!({

@@ -38,7 +38,7 @@ pub(crate) struct World {
 
 /// A chain quick enough for tests.
 pub(crate) fn quick() -> Params {
-    Params { block_interval_ms: 100, heartbeat_ms: 1_000, propose_timeout_ms: 500, ..Params::default() }
+    Params { block_interval_ms: 100, heartbeat_ms: 1_000, propose_timeout_ms: 500, bond_hold_blocks: 50, ..Params::default() }
 }
 
 /// Four validators at rest.

@@ -143,6 +143,14 @@ impl TryFrom<Millis> for tendermint::Time {
     }
 }
 
+impl Millis {
+    /// The time as people read it, in the form of RFC 3339; beyond the year 9999 the number.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        tendermint::Time::try_from(self).map_or_else(|_| format!("{} ms after 1970", self.0), |time| time.to_rfc3339())
+    }
+}
+
 /// An amount of the token, in micro-zynk (1 ZYNK = 1,000,000). A string in JSON, since a double
 /// does not hold every 64-bit number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]

@@ -253,6 +253,15 @@ fn an_attack_on_light_clients_is_evidence() {
     // The last block's commit is settled by the next one.
     let mut before = past.steps[5].before.clone();
     assert_eq!((before.tip(), verify(&evidence, &before, &past)), (5u32.into(), Err(BadEvidence::Early)));
+    // What anybody could have made up is not waited for.
+    let step = past.step(5u32.into()).expect("a block");
+    let few = signed(&step.before, &step.block, &[2]);
+    let mut forged = attack();
+    forged.conflicting_block.signed_header.commit.signatures.clone_from(&step.commit.signatures);
+    assert!(matches!(verify(&forged.into(), &before, &past), Err(BadEvidence::Attack(_))), "votes for another block");
+    let mut forged = attack();
+    forged.conflicting_block.signed_header.commit.signatures = few.signatures;
+    assert!(matches!(verify(&forged.into(), &before, &past), Err(BadEvidence::Attack(_))), "no quorum");
     before = past.steps[4].before.clone();
     assert!(matches!(verify(&evidence, &before, &past), Err(BadEvidence::Attack(_))), "it may still become the chain's");
     past.committed.insert(mark(&evidence));

@@ -81,6 +81,8 @@ pub struct Driver<H> {
     /// None for a node that does not sign: it never proposes either.
     signer: Option<GuardedSigner>,
     state: ChainState,
+    /// The round of the next height that the engine has come to.
+    round: u32,
     /// The highest version of the application that this program runs.
     highest: u64,
     /// The best commit known for the last block.
@@ -115,6 +117,7 @@ impl<H: Host> Driver<H> {
             channels,
             signer,
             state,
+            round: 0,
             highest,
             last_commit,
             proposed,
@@ -166,6 +169,7 @@ impl<H: Host> Driver<H> {
             AppMsg::ConsensusReady { reply } => self.ready(reply),
             AppMsg::StartedRound { height, round, reply_value, .. } => {
                 tracing::debug!(%height, %round, "round started");
+                self.round = round.as_u32().unwrap_or(0);
                 let _ = reply_value.send(self.known(height, round));
             }
             AppMsg::GetValue { height, round, reply, .. } => self.propose(height, round, reply)?,

@@ -28,6 +28,9 @@ use super::signing::{ChainVerifier, GuardedSigner};
 use crate::guard::Guard;
 use crate::host::Host;
 
+/// No set has more validators (`docs/spec/stake.md`).
+const MOST_VALIDATORS: usize = 128;
+
 /// What the engine is told at its start.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -109,7 +112,7 @@ impl Engine {
             Some(signer) => ConsensusContext::new_validator(address(signer), verifier, Box::new(signer.clone())),
             None => ConsensusContext::new_full_node(Address(account::Id::new([0; 20])), verifier),
         };
-        let settings = settings(&config, chain.as_str(), max_block, state.validators.as_slice().len());
+        let settings = settings(&config, chain.as_str(), max_block);
         let (channels, handle) = EngineBuilder::new(Zynk, settings)
             .with_default_wal(WalContext::new(config.wal.clone(), Wire))
             .with_default_network(NetworkContext::new(identity, Wire))
@@ -162,7 +165,7 @@ async fn identity(moniker: &str, keypair: &Keypair, signer: Option<&GuardedSigne
     Ok(NetworkIdentity::new_validator(moniker.to_owned(), keypair.clone(), address(signer).to_string(), proof))
 }
 
-fn settings(config: &Config, chain: &str, max_block: u64, validators: usize) -> Settings {
+fn settings(config: &Config, chain: &str, max_block: u64) -> Settings {
     let named = |protocol: &str| format!("/zynk/{chain}/{protocol}/1");
     let p2p = P2pConfig {
         listen_addr: config.listen.clone(),
@@ -173,7 +176,9 @@ fn settings(config: &Config, chain: &str, max_block: u64, validators: usize) -> 
             ip_throttle_duration: Duration::ZERO,
             ..DiscoveryConfig::default()
         },
-        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, true, true)),
+        // No explicit peers: who is named by a peer that it does not name itself would get other validators' votes up to a
+        // second late, and miss every commit.
+        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, false, true)),
         pubsub_max_size: ByteSize::kib(512),
         pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
             consensus: Some(ByteSize::kib(4)),
@@ -193,8 +198,9 @@ fn settings(config: &Config, chain: &str, max_block: u64, validators: usize) -> 
     let consensus = ConsensusConfig {
         p2p,
         value_payload: ValuePayload::ProposalAndParts,
-        // A height may see several rounds of two votes a validator before this node gets there.
-        queue_per_height_capacity: (2 * validators * 10).max(500),
+        // A height may see several rounds of two votes a validator before this node gets there, and the set may
+        // grow while it runs.
+        queue_per_height_capacity: 2 * MOST_VALIDATORS * 10,
         ..ConsensusConfig::default()
     };
     let sync = ValueSyncConfig {

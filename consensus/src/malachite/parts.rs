@@ -21,7 +21,8 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 /// At most this many streams are open for one publishing peer; a new one displaces the oldest.
 const OPEN_PER_PEER: usize = 4;
 
-/// At most this many publishing peers have open streams; beyond it, new ones wait.
+/// At most this many publishing peers have open streams. Beyond it a new one displaces one for whom no proposer
+/// has signed, since anybody can make up peers; where there is none, it waits.
 const PEERS: usize = 256;
 
 const CONTEXT: &[u8] = b"zynk.2026 proposal parts v1";
@@ -126,7 +127,7 @@ impl Assembly {
         accepts: impl FnOnce(&Init) -> bool,
     ) -> Option<Assembled> {
         let publisher = publisher.map_or_else(Vec::new, |peer| peer.to_bytes());
-        if !self.open.contains_key(&publisher) && self.open.len() >= PEERS {
+        if !self.open.contains_key(&publisher) && self.open.len() >= PEERS && !self.make_room() {
             return None;
         }
         let streams = self.open.entry(publisher.clone()).or_default();
@@ -149,6 +150,13 @@ impl Assembly {
             self.open.remove(&publisher);
         }
         if fits { stream.assemble() } else { None }
+    }
+
+    /// Drops the streams of a publisher that has announced nothing; whether there was one.
+    fn make_room(&mut self) -> bool {
+        let unannounced = |streams: &[Stream]| streams.iter().all(|stream| stream.init.is_none());
+        let publisher = self.open.iter().find(|(_, streams)| unannounced(streams)).map(|(publisher, _)| publisher.clone());
+        publisher.is_some_and(|publisher| self.open.remove(&publisher).is_some())
     }
 
     /// Drops every stream for `height` and below.

@@ -44,6 +44,12 @@ impl Docket {
         state.write(key::OPEN_PROPOSALS.to_vec(), self);
     }
 
+    /// Whether as many are open as there may be.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.open.len() == MAX_OPEN
+    }
+
     /// The number of a new proposal, which waits for its deposit until `until`.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ pub enum Stage {
         /// Until this block time.
         until: Millis,
     },
-    /// It is over: the deposit did not come.
+    /// It is over: the deposit did not come, or another proposal that brought all of its own took the place.
     Expired,
     /// It is over: votes were counted.
     Closed {

@@ -29,14 +29,9 @@ pub fn told(state: &State<'_>) -> Vec<Told> {
     state.read::<Set>(key::ACTIVE).map(Set::into_vec).unwrap_or_default()
 }
 
-/// Who could validate: everybody with power, the most first, then by address.
-#[must_use]
-pub fn candidates(state: &State<'_>, params: &Params) -> Vec<Told> {
-    let power = |validator| validator::read(state, &validator).map_or(0, |record| record.power(params));
-    let all = registry::all(state).into_iter().map(|validator| Told { validator, power: power(validator) });
-    let mut candidates: Vec<_> = all.filter(|told| told.power > 0).collect();
-    candidates.sort_by_key(|told| (Reverse(told.power), told.validator));
-    candidates
+/// Whether anybody but `validator` could validate. Looks no further than to the first who could.
+pub(super) fn others(state: &State<'_>, params: &Params, validator: &Address) -> bool {
+    candidates(state, params).any(|told| told.validator != *validator)
 }
 
 pub(super) fn begin(state: &mut State<'_>, params: &Params) {
@@ -68,9 +63,16 @@ pub(super) fn update(state: &mut State<'_>) -> Vec<(PublicKey, u64)> {
 }
 
 fn top(state: &State<'_>, params: &Params) -> Vec<Told> {
-    let mut candidates = candidates(state, params);
-    candidates.truncate(params.stake.max_validators.min(MAX_ACTIVE).into());
-    candidates
+    let mut top: Vec<_> = candidates(state, params).collect();
+    top.sort_by_key(|told| (Reverse(told.power), told.validator));
+    top.truncate(params.stake.max_validators.min(MAX_ACTIVE).into());
+    top
+}
+
+/// Who could validate: everybody with power.
+fn candidates(state: &State<'_>, params: &Params) -> impl Iterator<Item = Told> {
+    let power = |validator| validator::read(state, &validator).map_or(0, |record| record.power(params));
+    registry::all(state).map(move |validator| Told { validator, power: power(validator) }).filter(|told| told.power > 0)
 }
 
 fn write(state: &mut State<'_>, set: Vec<Told>) {

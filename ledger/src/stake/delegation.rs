@@ -126,7 +126,7 @@ pub fn undelegate(
     let left = taken.amount;
     unbonding::enqueue(state, params, block, (account, validator), taken)?;
     let event = finish(state, position, "unbond", left)?;
-    keep_one(state, params, gone)?;
+    keep_one(state, params, validator, gone)?;
     Ok(event)
 }
 
@@ -161,7 +161,7 @@ pub fn redelegate(
     account::credit(state, account, Amount(taken.amount.0 - cost.0));
     let (paid, slashed) = (paid.0 + target.paid.0, slashed.0 + target.slashed.0);
     target.close(state)?;
-    keep_one(state, params, gone)?;
+    keep_one(state, params, from, gone)?;
     Ok(event(
         "redelegate",
         [
@@ -208,9 +208,9 @@ fn leave(params: &Params, block: Block<'_>, position: &mut Position, amount: Amo
     Ok((taken, before > 0 && record.power(params) == 0))
 }
 
-/// Refuses a step by which the last candidate would go.
-fn keep_one(state: &State<'_>, params: &Params, gone: bool) -> Result<(), Error> {
-    if gone && active::candidates(state, params).is_empty() { Err(Error::LastValidator) } else { Ok(()) }
+/// Refuses a step by which `validator`, if it is `gone`, was the last candidate.
+fn keep_one(state: &State<'_>, params: &Params, validator: &Address, gone: bool) -> Result<(), Error> {
+    if gone && !active::others(state, params, validator) { Err(Error::LastValidator) } else { Ok(()) }
 }
 
 fn finish(state: &mut State<'_>, position: Position, kind: &'static str, amount: Amount) -> Result<Event, Error> {

@@ -43,19 +43,19 @@ pub enum Error {
         bound: u16,
     },
     /// The commission was changed less than a day ago.
-    #[error("the commission may change again at {until} ms")]
+    #[error("the commission may change again at {}", .until.rfc3339())]
     CommissionHeld {
         /// From when it may.
         until: Millis,
     },
-    /// There are as many validators as there may be.
-    #[error("there are {bound} validators, and no more may be")]
+    /// As many validators as there may be stand with more stake.
+    #[error("{bound} validators stand, which is the bound: more stake is needed to take a place")]
     TooManyValidators {
         /// The bound.
         bound: usize,
     },
     /// The account has less at this validator.
-    #[error("this account's stake at this validator is {found}, {needed} are needed")]
+    #[error("this account has {found} at stake with this validator, which is less than {needed}")]
     StakeTooLow {
         /// What its shares are worth.
         found: Amount,
@@ -81,7 +81,7 @@ pub enum Error {
         bound: usize,
     },
     /// The stake came from another validator not long ago and still answers for that one.
-    #[error("this stake was moved here and answers for its former validator until {until} ms: it cannot move on before")]
+    #[error("this stake was moved here and answers for its former validator until {}: it cannot move on before", .until.rfc3339())]
     StillAnswers {
         /// Until when.
         until: Millis,
@@ -93,7 +93,7 @@ pub enum Error {
     #[error("the validator is not jailed")]
     NotJailed,
     /// The validator must stay jailed for longer.
-    #[error("the validator stays jailed until {until} ms")]
+    #[error("the validator stays jailed until {}", .until.rfc3339())]
     StillJailed {
         /// Until when.
         until: Millis,

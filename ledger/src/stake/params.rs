@@ -89,7 +89,8 @@ impl StakeParams {
             ("stake.downtime_slash_bps", self.downtime_slash_bps <= 1_000, "must be at most 1,000"),
             ("stake.downtime_jail_ms", self.downtime_jail_ms <= 30 * DAY_MS, "must be at most 30 days"),
             ("stake.signed_window", (10..=1_000_000).contains(&self.signed_window), "must be from 10 to 1,000,000"),
-            ("stake.min_signed_bps", self.min_signed_bps <= 9_500, "must be at most 9,500"),
+            // Who proposes a block may leave out signatures: a third of the power must not be able to have anybody jailed.
+            ("stake.min_signed_bps", self.min_signed_bps <= 6_600, "must be at most 6,600"),
             ("stake.max_commission_change_bps", self.max_commission_change_bps <= 10_000, "must be at most 10,000"),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {

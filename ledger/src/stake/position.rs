@@ -26,6 +26,7 @@ pub(super) struct Position {
     /// What it has lost for validators that it came from.
     pub(super) slashed: Amount,
     shares_before: u64,
+    now: Millis,
 }
 
 /// What left a position.
@@ -42,8 +43,9 @@ impl Position {
         let delegation = delegation.unwrap_or_else(|| Delegation { mark: record.earned.per_share, ..Delegation::default() });
         let shares_before = delegation.shares;
         let (account, validator) = (*account, *validator);
-        let mut position = Self { account, validator, record, delegation, paid: Amount::ZERO, slashed: Amount::ZERO, shares_before };
-        position.answer(state, block.time);
+        let (paid, slashed) = (Amount::ZERO, Amount::ZERO);
+        let mut position = Self { account, validator, record, delegation, paid, slashed, shares_before, now: block.time };
+        position.answer(state);
         position.earn(state);
         Ok(position)
     }
@@ -109,16 +111,14 @@ impl Position {
 
     /// Writes what it has become.
     pub(super) fn close(mut self, state: &mut State<'_>) -> Result<(), Error> {
-        let registered = validator::read(state, &self.validator).is_some_and(|record| record.shares > 0);
+        let stood = validator::read(state, &self.validator).is_some_and(|record| record.stands());
         if self.record.shares == 0 {
             // What rounding left over, of rewards that nobody is there to claim.
             let dust = std::mem::take(&mut self.record.earned.unclaimed);
             pool::shift(state, pool::REWARDS, pool::FEES, dust);
-        }
-        match (registered, self.record.shares > 0) {
-            (false, true) => registry::add(state, &self.validator)?,
-            (true, false) => registry::remove(state, &self.validator),
-            _ => {}
+            registry::remove(state, &self.validator);
+        } else if self.record.stands() && !stood {
+            registry::add(state, &self.record, self.now)?;
         }
         delegation::write(state, &self.account, &self.validator, &self.delegation)?;
         validator::write(state, &self.record);
@@ -129,13 +129,13 @@ impl Position {
     }
 
     /// Burns what its shares owe for validators that they came from and that were punished since.
-    fn answer(&mut self, state: &mut State<'_>, now: Millis) {
+    fn answer(&mut self, state: &mut State<'_>) {
         let mut owed = 0;
         let mut open = Vec::new();
         for moved in std::mem::take(&mut self.delegation.moved).into_vec() {
             match slashing::condemned(state, &moved.from, moved.since, moved.until) {
                 Some(slash_bps) => owed += shares::part(moved.part, slash_bps),
-                None if now <= moved.until => open.push(moved),
+                None if self.now <= moved.until => open.push(moved),
                 None => {}
             }
         }

@@ -10,7 +10,7 @@ use super::active;
 use super::delegation::Delegation;
 use super::params::DAY_MS;
 use super::shares::portion;
-use super::validator::{self, WHOLE_BPS};
+use super::validator::{self, Validator, WHOLE_BPS};
 use crate::block::Block;
 use crate::params::Params;
 use crate::pool;
@@ -75,10 +75,12 @@ pub(super) fn distribute(state: &mut State<'_>, params: &Params, block: Block<'_
     }
     let minted = minted(state, params, elapsed_ms);
     let pot = Amount(pool::read(state, pool::FEES).0.saturating_add(minted.0));
-    // Those who signed: the set as the engine knows it, without who was punished since.
+    // Those who signed: the set as the engine knows it, without who was punished since, and without what has just left. Else
+    // stake that moves on in this very block would leave its part to who stays, and take another where it goes.
     let told = active::told(state);
-    let records = told.iter().filter_map(|told| validator::read(state, &told.validator).map(|record| (told.power, record)));
-    let earners: Vec<_> = records.filter(|(_, record)| record.shares > 0 && record.power(params) > 0).collect();
+    let power = |told: u64, record: &Validator| told.min(record.power(params));
+    let records = told.iter().filter_map(|told| validator::read(state, &told.validator).map(|record| (power(told.power, &record), record)));
+    let earners: Vec<_> = records.filter(|(power, record)| record.shares > 0 && *power > 0).collect();
     let power: u64 = earners.iter().map(|(power, _)| power).sum();
     let mut given = 0;
     for (own, mut record) in earners {

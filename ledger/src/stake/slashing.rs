@@ -75,7 +75,8 @@ pub(super) fn absences(state: &mut State<'_>, params: &Params, block: Block<'_>)
         };
         let known: Option<Missed> = state.read(&key::missed(validator));
         let blocks = known.filter(|missed| missed.window == window).map_or(0, |missed| missed.blocks) + 1;
-        if blocks <= allowed(params) || !others(state, params, validator) {
+        // The last one is not jailed for being absent.
+        if blocks <= allowed(params) || !active::others(state, params, validator) {
             state.write(key::missed(validator), &Missed { window, blocks });
             continue;
         }
@@ -96,11 +97,6 @@ fn allowed(params: &Params) -> u32 {
     let window = params.stake.signed_window;
     let unsigned_bps = u64::from(WHOLE_BPS - params.stake.min_signed_bps.min(WHOLE_BPS));
     u32::try_from(u64::from(window) * unsigned_bps / u64::from(WHOLE_BPS)).unwrap_or(window)
-}
-
-/// Whether somebody else could validate: the last one is not jailed for being absent.
-fn others(state: &State<'_>, params: &Params, validator: &Address) -> bool {
-    active::candidates(state, params).iter().any(|told| told.validator != *validator)
 }
 
 /// Burns a part of what is bonded. What has shares keeps a token, so that these stay a part of something.

@@ -6,6 +6,7 @@ use types::{Address, Amount, Blob, ChainId, Decode, DecodeError, Encode, Height,
 use super::error::Error;
 use super::params::DAY_MS;
 use super::position::Position;
+use super::registry;
 use super::rewards::Earned;
 use crate::account;
 use crate::block::{Block, event};
@@ -104,6 +105,12 @@ impl Validator {
     #[must_use]
     pub fn address(&self) -> Address {
         self.consensus_key.address()
+    }
+
+    /// Whether it could validate, with enough stake.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.status == ValidatorStatus::Eligible && self.shares > 0
     }
 
     /// Its voting power: whole power units of its bonded stake, or none where it takes no part.
@@ -265,6 +272,7 @@ pub fn unjail(state: &mut State<'_>, params: &Params, block: Block<'_>, operator
     if found < needed {
         return Err(Error::SelfStakeTooLow { found, needed }.into());
     }
+    registry::add(state, &record, block.time)?;
     write(state, &record);
     Ok(event("unjail", [("validator", at.to_string()), ("operator", operator.to_string())]))
 }

@@ -167,6 +167,16 @@ fn what_is_refused_has_a_code() {
             draft(changes(&[("byte_fee", 1), ("governance.voting_ms", 999)]), DEPOSIT),
             bad("governance.voting_ms", "must be from one second to 90 days"),
         ),
+        (
+            "fees that nobody could pay, not even for a vote",
+            draft(changes(&[("byte_fee", 1_001)]), DEPOSIT),
+            bad("byte_fee", "must be at most 1,000 micro-zynk"),
+        ),
+        (
+            "signatures that a third of the power could withhold",
+            draft(changes(&[("stake.min_signed_bps", 6_601)]), DEPOSIT),
+            bad("stake.min_signed_bps", "must be at most 6,600"),
+        ),
         ("an upgrade without a name", draft(plan("", 2, next + 100), DEPOSIT), Error::Empty("plan's name")),
         (
             "an upgrade that is too near",
@@ -279,7 +289,22 @@ fn so_many_proposals_are_open_and_no_more() {
         world.done(ALICE, draft(Kind::Text, DEPOSIT / 4));
     }
     let (code, mut other) = (Error::TooManyOpen { bound: 16 }.code(), world.clone());
-    assert_eq!(other.one(ALICE, draft(Kind::Text, DEPOSIT)).1, code);
+    assert_eq!(other.one(ALICE, draft(Kind::Text, DEPOSIT - 1)).1, code);
+    // Whoever brings the whole deposit takes the place of the oldest with the least, which has its own back, until all places are paid for.
+    other.done(ALICE, Body::Deposit { proposal: 1, amount: Amount(DEPOSIT / 4) });
+    let (before, pools) = (other.balance(ALICE), other.census().pools);
+    let taken = other.signed(BOB, draft(Kind::Text, DEPOSIT));
+    let told = other.play(&[taken]).results.remove(0).events;
+    assert_eq!((told[0].kind.as_str(), told[1].kind.as_str()), ("inactive_proposal", "submit_proposal"));
+    assert!(matches!(read(&other, 2).stage, Stage::Expired) && read(&other, 2).deposits.is_empty());
+    assert!(matches!(read(&other, 17).stage, Stage::Voting { .. }));
+    assert_eq!(other.balance(ALICE), before + DEPOSIT / 4);
+    assert_eq!(other.census().pools, pools + u128::from(DEPOSIT - DEPOSIT / 4 + crate::world::FEE.0));
+    for _ in 0..15 {
+        other.time.0 -= 500;
+        other.done(BOB, draft(Kind::Text, DEPOSIT));
+    }
+    assert_eq!(other.one(BOB, draft(Kind::Text, DEPOSIT)).1, code);
     later(&mut world, SPAN_MS);
     assert_eq!(open(&mut world, Kind::Text), 17);
 }

@@ -411,6 +411,7 @@ fn a_genesis_is_refused() {
         bend(&mut state);
         assert_eq!(state.build(START).err(), expected, "{story}");
     };
+    assert_eq!(Ok(MAX_SUPPLY), u64::try_from(i64::MAX / 8), "CometBFT's bound on all power");
     let first = || "first".to_owned();
     check("as it is", &|_| (), None);
     check("nobody validates", &|state| state.validators.clear(), Some(BadGenesis::ValidatorCount(0)));

@@ -1,11 +1,14 @@
 //! The pool over a real store.
 
 use consensus::Host as _;
-use tendermint::block::Height;
+use tendermint::block::signed_header::SignedHeader;
+use tendermint::block::{Header, Height, Round};
+use tendermint::evidence::{ConflictingBlock, LightClientAttackEvidence};
+use tendermint::vote::Type;
 
 use super::*;
 use crate::app::App;
-use crate::testing::{Bench, genesis};
+use crate::testing::{Bench, genesis, sign};
 
 fn height(height: u32) -> Height {
     height.into()
@@ -77,6 +80,8 @@ fn what_waits_survives_the_process_and_what_expired_does_not() {
     let mut later = state.clone();
     later.params.evidence.max_age_num_blocks = 0;
     later.params.evidence.max_age_duration.0 = std::time::Duration::ZERO;
+    let verdict = judge(store, &state, &one);
+    assert_eq!(pool.admit(store, one.clone(), verdict), Ok(Taken::Waiting), "it came while another judged it");
     assert!(!pool.after_block(store, &later));
     assert!(pool.is_empty() && store.pending_evidence().is_empty() && Pool::open(store, &state).is_empty());
 }
@@ -112,6 +117,41 @@ fn what_is_about_the_last_block_is_held_for_the_next() {
     pool.hold(bench.two_votes(2, height(1)));
     assert!(pool.after_block(bench.app.store(), &bench.app.chain_state()), "one of them holds");
     assert!(pool.held.is_empty() && pool.best(usize::MAX) == [bench.two_votes(2, height(1))]);
+}
+
+#[test]
+fn an_attack_above_the_chain_is_not_forgotten_when_the_chain_comes_there() {
+    let bench = Bench::new();
+    bench.make(2);
+    let (mut pool, evidence) = (Pool::default(), attack_above(&bench));
+    assert_eq!(pool.take(bench.app.store(), &bench.app.chain_state(), evidence.clone()), Ok(Taken::New));
+    bench.make(1);
+    assert!(!pool.after_block(bench.app.store(), &bench.app.chain_state()));
+    assert_eq!((pool.is_empty(), pool.held.len()), (true, 1), "whose votes the chain's own block has is not settled");
+    bench.make(1);
+    assert!(pool.after_block(bench.app.store(), &bench.app.chain_state()));
+    assert_eq!(pool.best(usize::MAX), [evidence]);
+}
+
+/// A block of the next height that all validators signed, with a state that the chain never had.
+fn attack_above(bench: &Bench) -> Evidence {
+    let (state, store) = (bench.app.chain_state(), bench.app.store());
+    let (tip, set) = (state.tip(), store.validators(state.tip()).expect("a set"));
+    let common = store.header(tip).expect("a block");
+    let header = Header { height: tip.increment(), app_hash: vec![66; 32].try_into().expect("32 bytes"), ..common.clone() };
+    let (round, id) = (Round::default(), consensus::commit::block_id(header.hash()));
+    let vote = consensus::commit::vote_bytes(&state.chain_id, Type::Precommit, header.height, round, Some(id));
+    let signatures = (1..=4).map(|seed| sign(seed, &vote)).collect();
+    let commit = consensus::commit::build(header.height, round, id, &set, &signatures);
+    let validator_set = set.to_tendermint();
+    let attack = LightClientAttackEvidence {
+        byzantine_validators: validator_set.validators().clone(),
+        total_voting_power: validator_set.total_voting_power(),
+        conflicting_block: ConflictingBlock { signed_header: SignedHeader::new(header, commit).expect("one height"), validator_set },
+        common_height: tip,
+        timestamp: common.time,
+    };
+    attack.into()
 }
 
 fn time(second: u8) -> tendermint::Time {

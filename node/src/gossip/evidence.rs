@@ -23,6 +23,8 @@ const MAX_EVIDENCE: usize = 64 * 1024;
 /// At most this many received pieces wait to be judged, 4 MiB of them; what comes while so many wait
 /// is dropped: its holders offer it again.
 const UNJUDGED: usize = 64;
+/// At most this many pieces are remembered of a window. What waits is fewer; strangers can send more.
+const REMEMBERED: usize = 1024;
 
 /// What of a message is judged.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(super) struct Accusations {
     topic: IdentTopic,
     queue: Sender<Received>,
     verdicts: Receiver<Checked>,
-    /// What came in or went out in this window: at most what waits in the pool and in the queue.
+    /// What came in or went out in this window.
     window: u64,
     passed: BTreeSet<Hash>,
 }
@@ -75,8 +77,11 @@ impl Accusations {
             let Received { id, from, .. } = refused.into_inner();
             Checked { id, from, acceptance: MessageAcceptance::Ignore }
         })?;
-        self.turn(window);
-        self.passed.insert(Hash::sha256(&[bytes]));
+        // Under another stamp it is no offer that all hear: it must not keep this node from making its own.
+        if offered_again {
+            self.turn(window);
+            self.pass(Hash::sha256(&[bytes]));
+        }
         Ok(())
     }
 
@@ -91,9 +96,15 @@ impl Accusations {
             }
             let data = [window.to_be_bytes().as_slice(), &bytes].concat();
             match gossip.publish(self.topic.clone(), data) {
-                Ok(_) => drop(self.passed.insert(hash)),
+                Ok(_) => self.pass(hash),
                 Err(error) => tracing::trace!(%error, "evidence not offered yet"),
             }
+        }
+    }
+
+    fn pass(&mut self, evidence: Hash) {
+        if self.passed.len() < REMEMBERED {
+            self.passed.insert(evidence);
         }
     }
 

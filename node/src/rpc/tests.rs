@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use audit::{Body as Content, LogId, SignedAnchor, bundle};
 use futures::StreamExt as _;
+use ledger::governance::{Change, Choice, Draft, Kind, Plan};
+use ledger::stake::Candidacy;
 use ledger::{Body, SignedTransaction};
 use rpc::query::{self, AnchorAt};
 use rpc::{Chain, FeePayer};
@@ -262,6 +264,61 @@ async fn bad_transactions_and_queries_are_refused_with_their_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stake_and_governance_refuse_does_not_come_in() {
+    let node = Served::new(2).await;
+    let chain = node.bench.app.genesis().chain().clone();
+    let (own, nobody, rich) = (key(1).public().address(), key(99).public().address(), key(RICH).public().address());
+    let ten = Amount(10 * Amount::ZYNK.0);
+    let candidate = |seed: u8| Candidacy {
+        consensus_key: key(seed).public(),
+        peer_id: genesis::peer::peer_id_blob(&key(seed + 1).public()),
+        moniker: String::new().try_into().expect("short"),
+        commission_bps: 0,
+        stake: ten,
+        proof: types::Signature([0; 64]),
+    };
+    let taken = candidate(1).prove(&chain, &rich, &key(1));
+    let greedy = Candidacy { commission_bps: 10_001, ..candidate(30) }.prove(&chain, &rich, &key(30));
+    let propose = |title: &str, kind: Kind, deposit: Amount| {
+        let (title, summary) = (title.to_owned().try_into().expect("short"), String::new().try_into().expect("short"));
+        Body::SubmitProposal(Box::new(Draft { kind, title, summary, deposit }))
+    };
+    let change = |name: &str, value: u64| {
+        let change = Change { name: name.to_owned().try_into().expect("short"), value };
+        Kind::Parameters(vec![change].try_into().expect("one"))
+    };
+    let soon = Plan { name: "maple".to_owned().try_into().expect("short"), app_version: 2, height: types::Height(3) };
+    let much = Amount(100 * Amount::ZYNK.0);
+    let stories = [
+        ("a candidate whose key has not agreed", Body::CreateValidator(Box::new(candidate(30))), "stake", 6),
+        ("a candidate who validates already", Body::CreateValidator(Box::new(taken)), "stake", 3),
+        ("a commission above all there is", Body::CreateValidator(Box::new(greedy)), "stake", 8),
+        ("another's validator, changed", Body::EditValidator { validator: own, edit: Box::default() }, "stake", 2),
+        ("another's validator, let out", Body::Unjail { validator: own }, "stake", 2),
+        ("stake for nobody", Body::Delegate { validator: nobody, amount: ten }, "stake", 1),
+        ("more stake than there is", Body::Delegate { validator: own, amount: Amount(1_001 * Amount::ZYNK.0) }, "ledger", 9),
+        ("stake taken back that is not there", Body::Undelegate { validator: own, amount: ten }, "stake", 12),
+        ("stake moved to where it is", Body::Redelegate { from: own, to: own, amount: ten }, "stake", 17),
+        ("rewards of nobody", Body::WithdrawRewards { validator: nobody }, "stake", 1),
+        ("a proposal without a title", propose("", Kind::Text, much), "governance", 3),
+        ("a proposal with a small deposit", propose("t", Kind::Text, Amount(1)), "governance", 4),
+        ("a parameter that is none", propose("t", change("no_such", 1), much), "governance", 9),
+        ("a value outside its range", propose("t", change("heartbeat_ms", 1), much), "governance", 12),
+        ("an upgrade at once", propose("t", Kind::Upgrade(soon), much), "governance", 13),
+        ("a deposit on nothing", Body::Deposit { proposal: 7, amount: ten }, "governance", 1),
+        ("a vote on nothing", Body::Vote { proposal: 7, choice: Choice::Yes }, "governance", 1),
+        ("a log of nobody's, retired", Body::RetireLog { log: LogId::derive(&chain, &nobody, 0) }, "ledger", 13),
+    ];
+    for (story, body, codespace, code) in stories {
+        let bytes = node.bench.transaction(0, body).to_bytes();
+        let (status, answer) = node.call("broadcast_tx_sync", json!({"tx": methods::base64(&bytes)})).await;
+        let result = &answer["result"];
+        assert_eq!((status, &result["code"], &result["codespace"]), (200, &json!(code), &json!(codespace)), "{story}: {answer}");
+    }
+    assert_eq!(node.bench.app.waiting(), 0, "nothing of it is in the mempool");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn published_clients_read_everything() {
     let node = Served::new(2).await;
     let (client, app) = (node.client(), &node.bench.app);
@@ -438,6 +495,8 @@ async fn evidence_comes_in_by_its_door_and_shows_in_a_block() {
     check("no object", &node.call("broadcast_evidence", json!({"evidence": 7})).await, 200, -32602, "`evidence` is none");
     check("another kind", &node.call("broadcast_evidence", with("/type", json!("mine"))).await, 200, -32602, "`evidence` is none");
     check("another power", &node.call("broadcast_evidence", with("/value/ValidatorPower", json!("7"))).await, 200, -32004, "evidence 12: ");
+    let [attack, _]: [Value; 2] = serde_json::from_str(include_str!("../../../tests/vectors/evidence.json")).expect("one of each kind");
+    check("an attack yet to come", &node.call("broadcast_evidence", json!({"evidence": attack})).await, 200, -32004, "evidence 3: ");
     check("not JSON", &node.get("/broadcast_evidence?evidence=%7B").await, 400, -32602, "`evidence` must be JSON");
     assert!(node.bench.app.pending_evidence(usize::MAX).is_empty(), "none of it was taken");
 

@@ -49,6 +49,8 @@ impl Error {
             | Self::NoBond { .. }
             | Self::Log { .. }
             | Self::Listen { .. }
+            | Self::Sound { .. }
+            | Self::BondHeld { .. }
             | Self::Ended { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -1,4 +1,4 @@
-//! `zynk node init` and `zynk node show`: the home of a node, and what others need to know of it.
+//! `zynk node init`, `peer` and `show`: the home of a node, whom it knows, and what others need to know of it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,18 @@ pub(crate) struct Init {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zynk node peer --home node 12D3KooW…@203.0.113.7\n\n\
+    A node that runs connects to it when it is started again.")]
+pub(crate) struct Peer {
+    /// The node's home folder
+    #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER")]
+    home: PathBuf,
+    /// A node to stay connected to, as `zynk node show` names it
+    #[arg(value_name = "PEER@HOST[:PORT]", required = true)]
+    peers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Example:\n  zynk node show --home node --host 203.0.113.7")]
 pub(crate) struct Show {
     /// The node's home folder
@@ -81,6 +93,14 @@ pub(crate) fn init(arguments: &Init) -> Result<Report, Failure> {
     config.save(&home.config()).map_err(Failure::Run)?;
     let (text, value) = describe(&home, &config, "HOST")?;
     Ok(Report::new(format!("made a home in {}\n{text}", arguments.home.display()), value))
+}
+
+pub(crate) fn peer(arguments: &Peer) -> Result<Report, Failure> {
+    let path = Home::new(&arguments.home).config();
+    let mut config = Config::load(&path).map_err(Failure::Run)?;
+    name(&mut config, &arguments.peers).and_then(|()| config.save(&path)).map_err(Failure::Run)?;
+    let (moniker, peers) = (&config.moniker, &config.gossip.peers);
+    Ok(Report::new(format!("{moniker} knows {} peers from its next start on", peers.len()), json!({"moniker": moniker, "peers": peers})))
 }
 
 pub(crate) fn show(arguments: &Show) -> Result<Report, Failure> {
@@ -125,16 +145,28 @@ fn config(arguments: &Init) -> anyhow::Result<Config> {
     let Init { listen, port, .. } = *arguments;
     anyhow::ensure!(port <= u16::MAX - GOSSIP, "the port must be at most {}", u16::MAX - GOSSIP);
     let on = |offset: u16| multiaddress(&listen.to_string(), port + offset);
-    let network = |offset: u16| -> anyhow::Result<Network> {
-        let peers = arguments.peers.iter().map(|peer| Ok(address(peer, offset)?.parse()?));
-        Ok(Network { listen: on(offset).parse()?, peers: peers.collect::<anyhow::Result<_>>()? })
-    };
-    Ok(Config {
+    let network = |offset: u16| -> anyhow::Result<Network> { Ok(Network { listen: on(offset).parse()?, peers: Vec::new() }) };
+    let mut config = Config {
         moniker: arguments.moniker.clone(),
         consensus: network(0)?,
         gossip: network(GOSSIP)?,
         rpc: Rpc { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port + RPC)) },
-    })
+    };
+    name(&mut config, &arguments.peers)?;
+    Ok(config)
+}
+
+/// Names peers on both networks, each once.
+fn name(config: &mut Config, peers: &[String]) -> anyhow::Result<()> {
+    for peer in peers {
+        for (network, offset) in [(&mut config.consensus, 0), (&mut config.gossip, GOSSIP)] {
+            let address = address(peer, offset)?.parse()?;
+            if !network.peers.contains(&address) {
+                network.peers.push(address);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The address of a peer's port. The consensus network finds out for itself who answers there.

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use bytes::Bytes;
 use malachite::app::types::core::CommitCertificate;
 use tendermint::abci::request;
 use tendermint::block::Commit;
+use types::Hash;
 
 use super::{Driver, DriverError, transactions};
 use crate::chain;
 use crate::commit::{self, block_id};
 use crate::evidence::misbehavior;
-use crate::host::{Decided, Host};
+use crate::host::{Decided, Host, Proposed};
 use crate::malachite::context::{ConsensusSignature, Zynk};
 use crate::validators::ValidatorSet;
 
@@ -23,8 +25,8 @@ impl<H: Host> Driver<H> {
             return Ok(());
         }
         let missing = || DriverError::Missing { height: height.0, hash };
-        let body = self.proposed.iter().find(|proposed| proposed.hash == hash.0).map(|proposed| proposed.body.clone());
-        let block = chain::decode(&body.ok_or_else(missing)?, self.max_block_bytes()).map_err(|_| missing())?;
+        let body = body(&self.proposed, hash).ok_or_else(missing)?;
+        let block = chain::decode(&body, self.max_block_bytes()).map_err(|_| missing())?;
         self.tell_of_evidence(&block);
         let outcome = self.host.finalize_block(request::FinalizeBlock {
             txs: transactions(&block),
@@ -43,6 +45,7 @@ impl<H: Host> Driver<H> {
         tracing::info!(%height, transactions = block.data.len(), round = %certificate.round, block = %hash, "committed");
         self.host.commit_block(Decided { block, id, seen_commit: seen_commit.clone(), outcome, state: after.clone() })?;
         self.state = after;
+        self.round = 0;
         self.last_commit = Some(seen_commit);
         self.committed_at = Instant::now();
         self.proposed.clear();
@@ -63,6 +66,12 @@ impl<H: Host> Driver<H> {
     }
 }
 
+/// The bytes of a decided block. The hash does not cover all of them, so only bytes count that were found to follow:
+/// there is one form of these.
+fn body(proposed: &[Proposed], hash: Hash) -> Option<Bytes> {
+    proposed.iter().find(|proposed| proposed.valid && proposed.hash == hash.0).map(|proposed| proposed.body.clone())
+}
+
 fn to_commit(certificate: &CommitCertificate<Zynk>, set: &ValidatorSet) -> Commit {
     let signature = |signature: &ConsensusSignature| tendermint::Signature::try_from(signature.0.0.as_slice()).expect("64 bytes");
     let signatures: BTreeMap<_, _> =
@@ -70,4 +79,40 @@ fn to_commit(certificate: &CommitCertificate<Zynk>, set: &ValidatorSet) -> Commi
     let round = certificate.round.as_u32().and_then(|round| round.try_into().ok()).unwrap_or_default();
     let id = block_id(tendermint::Hash::Sha256(certificate.value_id.0.0));
     commit::build(certificate.height.to_tendermint(), round, id, set, &signatures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::tests::{at, chain as blocks};
+    use crate::chain::{BadBlock, encode};
+    use crate::evidence::tests::Past;
+
+    #[test]
+    fn the_bent_bytes_of_a_block_are_not_decided_in_its_place() {
+        let (steps, state) = blocks(3);
+        let commit = steps.last().map(|step| step.commit.clone());
+        let good = state.build(state.validators.proposer(0).address(), at(9_000), Vec::new(), commit.clone());
+        let mut bent = good.clone();
+        bent.last_commit = commit.map(|commit| Commit { round: 3u8.into(), ..commit });
+        assert_eq!(bent.header.hash(), good.header.hash(), "one hash");
+        assert_eq!(state.check(&good, &Past::default()), Ok(()));
+        let refused = state.check(&bent, &Past::default());
+        assert!(matches!(refused, Err(BadBlock::LastCommit(_))), "two forms: {refused:?}");
+
+        let hash = Hash(good.header.hash().as_bytes().try_into().expect("32 bytes"));
+        let kept = |block: &tendermint::Block, valid: bool| Proposed {
+            height: block.header.height,
+            round: 0,
+            valid_round: None,
+            proposer: [1; 20],
+            hash: hash.0,
+            valid,
+            body: encode(block).into(),
+        };
+        let (bent, good) = (kept(&bent, false), kept(&good, true));
+        assert_eq!(body(&[bent.clone(), good.clone()], hash), Some(good.body.clone()));
+        assert_eq!(body(&[bent], hash), None, "nothing that follows is here");
+        assert_eq!(body(&[good], Hash::ZERO), None, "another block");
+    }
 }

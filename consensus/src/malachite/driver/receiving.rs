@@ -12,8 +12,9 @@ use crate::malachite::context::{Height, Part, Zynk};
 use crate::malachite::parts::{Assembled, Init};
 use crate::malachite::signing;
 
-/// A height needs far fewer rounds than this to decide.
-const MAX_ROUND: u32 = 10_000;
+/// Blocks are kept for rounds that are ahead of this node's by at most this many. The engine takes no proposal
+/// from beyond either, and a proposer must not fill memory and disk with blocks for rounds that never come.
+const ROUNDS_AHEAD: u32 = 10;
 
 /// At most this many different blocks are kept of one round: an honest proposer makes one, and two
 /// are enough to show that it is not.
@@ -35,12 +36,14 @@ impl<H: Host> Driver<H> {
         publisher: Option<PeerId>,
         message: StreamMessage<Part>,
     ) -> Result<Option<ProposedValue<Zynk>>, DriverError> {
-        let (state, max_bytes) = (&self.state, self.max_block_bytes());
-        let Some(assembled) = self.assembly.take(publisher, message, max_bytes, |init| announced(state, init, max_bytes)) else {
+        let (state, round, max_bytes) = (&self.state, self.round, self.max_block_bytes());
+        let Some(assembled) = self.assembly.take(publisher, message, max_bytes, |init| announced(state, round, init, max_bytes)) else {
             return Ok(None);
         };
-        if assembled.init.announcement.height > state.next_height().value() {
-            if self.early.len() < EARLY {
+        let announcement = &assembled.init.announcement;
+        if announcement.height > state.next_height().value() {
+            let of_round = self.early.iter().filter(|early| early.init.announcement.round == announcement.round);
+            if self.early.len() < EARLY && of_round.count() < KEPT_PER_ROUND {
                 self.early.push(assembled);
             }
             return Ok(None);
@@ -97,6 +100,12 @@ impl<H: Host> Driver<H> {
         let own = block.header.proposer_address == announcement.proposer();
         let timely = if fresh { ChainState::check_fresh(&block, Time::now()) } else { Ok(()) };
         let followed = timely.and_then(|()| self.state.check(&block, self.host.history()));
+        if let Err(error @ BadBlock::LastCommit(_)) = &followed {
+            // The block's hash does not cover the round that its commit names: these may be the bent bytes of a
+            // block that follows, and must not be kept in its place.
+            tracing::warn!(height = announcement.height, round = announcement.round, %error, "refused a proposal");
+            return None;
+        }
         let followed = if fresh && !own { Err(BadBlock::Header { field: "proposer address" }) } else { followed };
         if let Err(error) = &followed {
             tracing::warn!(height = announcement.height, round = announcement.round, %error, "refused a proposal");
@@ -113,14 +122,14 @@ impl<H: Host> Driver<H> {
     }
 }
 
-/// Whether an announcement is one to keep parts for: of this height or the next, by whoever's turn
-/// it is, within the bound.
-fn announced(state: &ChainState, init: &Init, max_bytes: usize) -> bool {
+/// Whether an announcement is one to keep parts for: of this height, in which this node has come to `round`, or
+/// of the next, by whoever's turn it is, within the bounds.
+fn announced(state: &ChainState, round: u32, init: &Init, max_bytes: usize) -> bool {
     let announcement = &init.announcement;
     let next = state.next_height().value();
-    let set = match announcement.height {
-        height if height == next => &state.validators,
-        height if height == next + 1 => &state.next_validators,
+    let (set, round) = match announcement.height {
+        height if height == next => (&state.validators, round),
+        height if height == next + 1 => (&state.next_validators, 0),
         _ => return false,
     };
     let Some(announcer) = set.by_address(announcement.proposer()) else {
@@ -129,7 +138,45 @@ fn announced(state: &ChainState, init: &Init, max_bytes: usize) -> bool {
     // Whose turn it is costs more to find out the higher the round, so the signature is asked first.
     let bytes = announcement.signed_bytes(state.chain_id.as_str());
     announcement.size as usize <= max_bytes
-        && announcement.round <= MAX_ROUND
+        && announcement.round <= round.saturating_add(ROUNDS_AHEAD)
         && signing::holds(announcer.key, &bytes, &init.signature)
         && set.proposer(announcement.round).address() == announcement.proposer()
+}
+
+#[cfg(test)]
+mod tests {
+    use types::Hash;
+
+    use super::*;
+    use crate::chain::tests::{NAME, address, genesis, key};
+    use crate::malachite::driver::address_bytes;
+    use crate::malachite::parts::Announcement;
+
+    #[test]
+    fn announcements_are_taken_for_rounds_that_may_come() {
+        let state = genesis();
+        let check = |story: &str, height: u64, round: u32, come_to: u32, expected: bool| {
+            let set = if height == 1 { &state.validators } else { &state.next_validators };
+            let proposer = set.proposer(round).address();
+            let seed = (1..=4).find(|seed| address(*seed) == proposer).expect("a validator");
+            let announcement = Announcement {
+                height,
+                round,
+                valid_round: None,
+                proposer: address_bytes(proposer),
+                block: Hash::ZERO,
+                size: 9,
+                body: Hash::ZERO,
+            };
+            let signature = key(seed).sign(&announcement.signed_bytes(NAME));
+            assert_eq!(announced(&state, come_to, &Init { announcement, signature }, 1 << 20), expected, "{story}");
+        };
+        check("this round", 1, 0, 0, true);
+        check("a round that is over", 1, 2, 7, true);
+        check("as far ahead as the engine looks", 1, 17, 7, true);
+        check("further", 1, 18, 7, false);
+        check("the next height, which begins with round 0", 2, 10, 7, true);
+        check("of the next height, too far", 2, 11, 7, false);
+        check("the height after it", 3, 0, 0, false);
+    }
 }

@@ -39,7 +39,7 @@ impl<H: Host> Driver<H> {
         proposer: Address,
         body: Bytes,
     ) -> Result<SyncedValueOutcome<Zynk>, DriverError> {
-        if height.0 != self.state.next_height().value() {
+        if height.0 != self.state.next_height().value() || self.may_begin().is_err() {
             return Ok(SyncedValueOutcome::LocalTransientError);
         }
         let Ok(block) = chain::decode(&body, self.max_block_bytes()) else {

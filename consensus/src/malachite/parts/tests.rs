@@ -201,4 +201,16 @@ fn open_streams_are_bounded() {
     let _ = take(&mut assembly, first[1].clone());
     assembly.forget(0);
     assert!(assembly.open.is_empty(), "pieces without an announcement go first");
+    // Made-up peers keep no place from a proposer, nor do they take one that has announced.
+    for seed in 0..=u8::MAX {
+        let _ = assembly.take(Some(peer(seed)), first[1].clone(), MAX, |_| true);
+    }
+    assert_eq!(assembly.open.len(), PEERS);
+    let _ = assembly.take(None, first[0].clone(), MAX, |_| true);
+    assert_eq!(assembly.open.len(), PEERS, "it displaces one that has announced nothing");
+    for seed in 0..=u8::MAX {
+        let _ = assembly.take(Some(peer(seed)), first[1].clone(), MAX, |_| true);
+    }
+    let end = first[1..].iter().find_map(|message| assembly.take(None, message.clone(), MAX, |_| true));
+    assert_eq!(end.map(|assembled| assembled.body), Some(body), "and goes on");
 }

@@ -42,6 +42,7 @@ pub(super) fn check(world: &World) {
         let here: Vec<_> = held.iter().filter(|(_, validator, _)| validator == address).map(|(_, _, delegation)| delegation).collect();
         assert_eq!(here.iter().map(|delegation| delegation.shares).sum::<u64>(), record.shares, "every share is somebody's");
         assert_eq!(record.shares > 0, record.bonded > Amount::ZERO, "shares are of something, and tokens are somebody's");
+        assert!(record.bonded.0 <= record.shares, "a share is a token at most: nobody can make it too dear for others");
         let owed: u64 = here.iter().map(|delegation| rewards::owed(&record.earned, delegation, delegation.shares).0).sum();
         assert!(owed <= record.earned.unclaimed.0, "more is owed than was shared out: {owed}, {:?}", record.earned);
         assert!(record.shares > 0 || record.earned.unclaimed == Amount::ZERO, "nothing is owed to nobody");
@@ -62,8 +63,13 @@ pub(super) fn check(world: &World) {
     let earned = validators.values().map(|record| record.earned.unclaimed.0 + record.earned.commission.0).sum();
     assert_eq!(pool::read(&state, pool::REWARDS), Amount(earned), "the pool has what is owed");
     assert_eq!(pool::read(&state, pool::UNBONDING), Amount(waiting.iter().map(|unbonding| unbonding.amount.0).sum()));
-    let registered: BTreeSet<_> = registry::all(&state).into_iter().collect();
-    assert_eq!(registered, validators.iter().filter(|(_, record)| record.shares > 0).map(|(address, _)| *address).collect());
+    let registered: Vec<_> = registry::all(&state).collect();
+    let listed: BTreeSet<_> = registered.iter().collect();
+    assert_eq!(listed.len(), registered.len(), "nobody is listed twice");
+    for (address, record) in &validators {
+        assert!(!record.stands() || listed.contains(address), "who could validate is listed");
+        assert!(record.shares > 0 || !listed.contains(address), "who has no stake is not");
+    }
     let mut set: Vec<_> =
         validators.iter().map(|(address, record)| (*address, record.power(&params))).filter(|(_, power)| *power > 0).collect();
     set.sort_by_key(|(address, power)| (Reverse(*power), *address));

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use ledger::governance::docket::Docket;
+use ledger::governance::{Change, Choice, Draft, GovernanceParams, Kind};
 use ledger::stake::{StakeParams, ValidatorStatus};
-use ledger::{Body, Misbehavior, Offence, Outcome, Params, SignedTransaction, State, Transaction, pool};
+use ledger::{Body, Misbehavior, Offence, Outcome, Params, SignedTransaction, State, Transaction, block, pool};
 use proptest::prelude::*;
 use types::{Amount, Height, Millis};
 
@@ -18,8 +20,24 @@ const PEOPLE: [u8; 6] = [OPERATORS[0], OPERATORS[1], OPERATORS[2], ALICE, BOB, S
 /// Stakes so large that a token which rounding moves is worth less than a token in rewards.
 fn scaled() -> Params {
     let least = Amount(100_000);
-    Params { power_unit: least, stake: StakeParams { min_self_stake: least, ..params().stake }, ..params() }
+    let stake = StakeParams { min_self_stake: least, ..params().stake };
+    // A deposit of a token, and little stake that must vote: parameters change often.
+    let governance = GovernanceParams { min_deposit: Amount(1), voting_ms: 1_000, quorum_bps: 1, ..GovernanceParams::default() };
+    Params { power_unit: least, stake, governance, ..params() }
 }
+
+/// Parameters that people change, and from what to what. A punishment is never nothing: the model could not tell it from none.
+const CHANGES: [(&str, u64, u64); 9] = [
+    ("stake.max_validators", 1, 6),
+    ("stake.min_self_stake", 1, 20_000_000),
+    ("stake.epoch_ms", 1_000, 60_000),
+    ("stake.annual_reward_bps", 0, 5_000),
+    ("stake.double_sign_slash_bps", 1, 9_000),
+    ("stake.downtime_slash_bps", 0, 1_000),
+    ("stake.downtime_jail_ms", 0, 10_000),
+    ("stake.signed_window", 10, 40),
+    ("stake.min_signed_bps", 0, 6_600),
+];
 
 /// Somebody's act, by places in the lists of people and keys.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +49,8 @@ enum Act {
     Redelegate { from: usize, to: usize, amount: u64 },
     Withdraw { from: usize },
     Unjail { seed: usize },
+    Propose { what: usize, value: u64 },
+    Agree,
 }
 
 /// What surrounds a block's transactions.
@@ -52,6 +72,8 @@ fn acts() -> impl Strategy<Value = (usize, Act)> {
         5 => (key.clone(), key.clone(), amount).prop_map(|(from, to, amount)| Act::Redelegate { from, to, amount }),
         2 => key.clone().prop_map(|from| Act::Withdraw { from }),
         3 => key.prop_map(|seed| Act::Unjail { seed }),
+        1 => (0..CHANGES.len()).prop_flat_map(|what| (CHANGES[what].1..=CHANGES[what].2).prop_map(move |value| Act::Propose { what, value })),
+        2 => Just(Act::Agree),
     ];
     (0..PEOPLE.len(), act)
 }
@@ -92,6 +114,11 @@ impl Both {
             Act::Redelegate { from, to, amount } => redelegate(KEYS[from], KEYS[to], amount),
             Act::Withdraw { from } => withdraw(KEYS[from]),
             Act::Unjail { seed } => unjail(KEYS[seed]),
+            Act::Propose { what, value } => change(CHANGES[what].0, value),
+            Act::Agree => {
+                let proposal = Docket::read(&State::new(&self.world.entries)).submitted;
+                Body::Vote { proposal, choice: Choice::Yes }
+            }
         }
     }
 
@@ -114,17 +141,18 @@ impl Both {
         }
         let before = told(&self.world);
         let known = books::validators(&self.world);
+        let rules = block::params(&State::new(&self.world.entries)).stake;
         let epoch = epoch(&self.world);
         let outcome = self.world.play(&block);
-        self.follow(acts, &block, accused, &outcome);
+        self.follow(acts, &block, accused, &rules, &outcome);
         if epoch != self::epoch(&self.world) {
             let minted = (outcome_supply(&outcome) - self.model.supply).max(0.0);
             let bps = |at: &usize| known.get(&address(KEYS[*at])).map_or(500, |record| record.commission_bps);
             let power = |at: &usize| before.iter().find(|(told, _)| *told == address(KEYS[*at])).map(|(_, power)| *power as f64);
             let now = books::validators(&self.world);
-            let earns = |at: &usize| now[&address(KEYS[*at])].power(&scaled()) > 0;
-            let told: Vec<_> = (0..KEYS.len()).filter(|at| power(at).is_some() && earns(at)).collect();
-            let powers: Vec<_> = told.iter().map(|at| (*at, power(at).unwrap_or(0.0), f64::from(bps(at)) / 10_000.0)).collect();
+            let left = |at: &usize| now[&address(KEYS[*at])].power(&scaled()) as f64;
+            let powers = (0..KEYS.len()).filter_map(|at| power(&at).map(|told| (at, told.min(left(&at)), f64::from(bps(&at)) / 10_000.0)));
+            let powers: Vec<_> = powers.filter(|(_, power, _)| *power > 0.0).collect();
             self.model.distribute(minted, &powers);
         }
         for (key, power) in &outcome.validator_updates {
@@ -137,18 +165,26 @@ impl Both {
     }
 
     /// Lets the model do what the ledger has done.
-    fn follow(&mut self, acts: &[(usize, Act)], block: &[SignedTransaction], accused: Option<(usize, u64)>, outcome: &Outcome) {
+    fn follow(
+        &mut self,
+        acts: &[(usize, Act)],
+        block: &[SignedTransaction],
+        accused: Option<(usize, u64)>,
+        rules: &StakeParams,
+        outcome: &Outcome,
+    ) {
+        let kept = |slash_bps: u16| 1.0 - f64::from(slash_bps) / 10_000.0;
         (self.model.height, self.model.time) = (self.world.height, self.world.time.0);
         if let Some((at, height)) = accused.filter(|(at, _)| books::validators(&self.world).contains_key(&address(KEYS[*at]))) {
             // One that was only made in this block was not there to be accused.
             let made = outcome.events.iter().any(|event| event.kind == "slash" && attribute(event, "reason") == "duplicate_vote");
             if made {
-                assert!(self.model.signs_twice(at, height, 0.95), "once in its life");
+                assert!(self.model.signs_twice(at, height, kept(rules.double_sign_slash_bps)), "once in its life");
             }
         }
         for event in outcome.events.iter().filter(|event| event.kind == "slash" && attribute(event, "reason") == "downtime") {
             let at = KEYS.iter().position(|seed| address(*seed).to_string() == attribute(event, "validator")).expect("a validator");
-            self.model.slash(at, 0.99);
+            self.model.slash(at, kept(rules.downtime_slash_bps));
         }
         let unbonding_ms = params().stake.unbonding_ms;
         for (((who, act), signed), result) in acts.iter().zip(block).zip(&outcome.results) {
@@ -174,7 +210,8 @@ impl Both {
                     let operator = super::record(&self.world, KEYS[from]).operator == address(PEOPLE[*who]);
                     self.model.withdraw(*who, from, operator);
                 }
-                (Act::Unjail { .. }, _) => {}
+                // A deposit is a token, which may be burned: less than what an act may round.
+                (Act::Unjail { .. } | Act::Propose { .. } | Act::Agree, _) => {}
                 _ => unreachable!("an act is what was signed"),
             }
         }
@@ -208,6 +245,14 @@ impl Both {
         }
         assert_eq!(self.engine.len(), told(&self.world).len());
     }
+}
+
+/// A proposal to change a parameter, with its whole deposit.
+fn change(name: &str, value: u64) -> Body {
+    let changes = vec![Change { name: name.try_into().expect("a short name"), value }];
+    let kind = Kind::Parameters(changes.try_into().expect("one change"));
+    let title = "other rules".try_into().expect("a short title");
+    Body::SubmitProposal(Box::new(Draft { kind, title, summary: types::Text::default(), deposit: Amount(1) }))
 }
 
 fn attribute(event: &tendermint::abci::Event, name: &str) -> String {

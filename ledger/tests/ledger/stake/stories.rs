@@ -3,7 +3,7 @@
 use ledger::stake::{Candidacy, Edit, StakeParams, ValidatorStatus, delegation, registry, rewards, unbonding};
 use ledger::state::key as at;
 use ledger::{Body, Misbehavior, Offence, Params, State, pool};
-use types::{Address, Amount, Decode as _, Encode as _, Height, List, Millis};
+use types::{Address, Amount, Encode as _, Height, Millis};
 
 use super::{
     KEYS, OPERATORS, begin, begin_with, books, candidacy, create, delegate, params, peer, record, redelegate, told, undelegate, unjail,
@@ -83,6 +83,21 @@ fn rewards_go_by_power_and_to_shares() {
     world.done(SPONSOR, delegate(SECOND, 1_000));
     world.done(SPONSOR, withdraw(SECOND));
     assert_eq!(world.balance(SPONSOR), late - 2 * FEE.0 - 1_000);
+    books::check(&world);
+}
+
+#[test]
+fn stake_that_moves_as_an_epoch_ends_leaves_no_reward_behind() {
+    let mut world = begin([6_000, 3_000, 1_000]);
+    world.done(ALICE, delegate(THIRD, 9_000));
+    world.time.0 += 5_000;
+    let supply = world.census().supply;
+    let moves = world.signed(ALICE, redelegate(THIRD, FIRST, 9_000));
+    world.play(&[moves]);
+    let pot = 2 * FEE.0 + u64::try_from(world.census().supply - supply).expect("few tokens");
+    // Told were powers of 60, 30 and 100; now there are 150, 30 and 10.
+    let commissions = KEYS[..3].iter().map(|seed| record(&world, *seed).earned.commission.0).collect::<Vec<_>>();
+    assert_eq!(commissions, [pot * 60 / 100 / 10, pot * 30 / 100 / 10, pot * 10 / 100 / 10]);
     books::check(&world);
 }
 
@@ -442,23 +457,49 @@ fn an_account_is_bounded() {
     assert_eq!(world.one(BOB, delegate(FIRST, 100)), ("stake".to_owned(), 13), "one more than 16");
     assert_eq!(told(&world).len(), 3);
     books::check(&world);
-    // As many validators as the pages hold, one of them left.
-    let page: List<Address, { registry::PAGE }> = vec![address(PAUPER); registry::PAGE].try_into().expect("a full page");
-    let begun = world.entries[&at::page(0)].clone();
-    (1..registry::PAGES).for_each(|number| drop(world.entries.insert(at::page(number), page.to_bytes())));
-    let room = registry::PAGE - List::<Address, { registry::PAGE }>::from_bytes(&begun).expect("a page").len();
-    for seed in 100..100 + u8::try_from(room).expect("few") {
-        world.done([SPONSOR, OPERATORS[0], OPERATORS[1], OPERATORS[2]][usize::from(seed % 4)], create_for(seed));
-    }
-    assert_eq!(world.one(OPERATORS[2], create_for(200)), ("stake".to_owned(), 11));
-    world.done(BOB, undelegate(50, 100));
-    world.done(OPERATORS[2], create_for(200));
 }
 
-/// As whoever has the next turn says it.
-fn create_for(seed: u8) -> Body {
-    let operator = if seed == 200 { OPERATORS[2] } else { [SPONSOR, OPERATORS[0], OPERATORS[1], OPERATORS[2]][usize::from(seed % 4)] };
-    create(operator, seed, 100)
+#[test]
+fn a_full_list_makes_room_for_more_stake() {
+    let [least, other] = [KEYS[3], KEYS[4]];
+    let listed = |world: &World, seed: u8| registry::all(&State::new(&world.entries)).any(|found| found == address(seed));
+    // The list is full of who nobody knows, but for the set and one more, if that has stake.
+    let crowded = |stake: u64| {
+        let mut world = begin([5_000, 3_000, 1_000]);
+        if stake > 0 {
+            world.done(ALICE, create(ALICE, least, stake));
+        }
+        let known: Vec<_> = registry::all(&State::new(&world.entries)).collect();
+        let unknown = (0..registry::MAX_VALIDATORS).map(|_| Address([0xff; 20]));
+        let all: Vec<_> = known.into_iter().chain(unknown).take(registry::MAX_VALIDATORS).collect();
+        for (number, page) in (0..).zip(all.chunks(registry::PAGE)) {
+            world.entries.insert(at::page(number), registry::Page::try_from(page.to_vec()).expect("a full page").to_bytes());
+        }
+        world
+    };
+    let full = ("stake".to_owned(), 11);
+    // In the set: nobody takes its place. Outside: whoever has more stake does, and it may come back the same way.
+    assert_eq!(crowded(0).one(BOB, create(BOB, other, 9_000)), full);
+    let mut world = crowded(500);
+    assert_eq!(world.one(BOB, create(BOB, other, 500)), full);
+    world.done(BOB, create(BOB, other, 501));
+    let displaced = ValidatorStatus::Jailed { until: world.time };
+    assert_eq!((record(&world, least).status, listed(&world, least), listed(&world, other)), (displaced, false, true));
+    assert_eq!(world.one(ALICE, unjail(least)), full);
+    // Without a place its stake comes and leaves as ever, and with more stake it has one again.
+    world.done(ALICE, delegate(least, 100));
+    world.done(ALICE, undelegate(least, 90));
+    world.done(ALICE, unjail(least));
+    assert_eq!((record(&world, least).status, listed(&world, least), listed(&world, other)), (ValidatorStatus::Eligible, true, false));
+    // Who is jailed makes room for anybody: a validator that its operator has left is no bar, whatever others have there.
+    let mut world = crowded(900);
+    world.done(SPONSOR, delegate(least, 900));
+    world.done(ALICE, undelegate(least, 900));
+    assert!(listed(&world, least), "as long as nobody needs its place");
+    world.done(BOB, create(BOB, other, 100));
+    assert!(!listed(&world, least) && listed(&world, other));
+    world.done(SPONSOR, undelegate(least, 900));
+    assert_eq!(record(&world, least).bonded, Amount::ZERO);
 }
 
 #[test]

@@ -51,6 +51,25 @@ fn messages_are_judged_by_what_the_pool_says() {
     check("in a block", &good, true, MessageAcceptance::Ignore);
 }
 
+#[tokio::test]
+async fn what_a_neighbour_sends_under_an_old_stamp_does_not_silence_this_node() {
+    let bench = Bench::new();
+    let mut accusations = Accusations::start(Arc::clone(&bench.app), bench.app.genesis().chain());
+    let from = libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key").public().to_peer_id();
+    let mut take = |stamp: u64| {
+        let data = [stamp.to_be_bytes().as_slice(), b"evidence"].concat();
+        accusations.take(MessageId::from(Vec::new()), from, &data, 100).expect("room");
+        accusations.passed.len()
+    };
+    for (story, stamp, expected) in [("long ago", 0, 0), ("two windows ago", 98, 0), ("to come", 102, 0), ("the window before", 99, 1)] {
+        assert_eq!(take(stamp), expected, "{story}");
+    }
+    for number in 0..=REMEMBERED as u64 {
+        accusations.pass(Hash::sha256(&[&number.to_be_bytes()]));
+    }
+    assert_eq!(accusations.passed.len(), REMEMBERED, "bounded");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn evidence_reaches_the_neighbour_and_its_neighbour() {
     let benches = [Bench::new(), Bench::new(), Bench::new()];
