@@ -81,7 +81,7 @@ impl Application {
     /// Reads an application and checks both signatures.
     ///
     /// # Errors
-    /// As [`strict::parse`], [`Error::Io`], [`Error::TooLarge`], and [`Error::Application`].
+    /// Why it is not read: [`Error::Io`], [`Error::TooLarge`], [`Error::Json`] and the like; [`Error::Application`].
     pub fn load(path: &Path) -> Result<Self, Error> {
         let application: Self = strict::parse(&file::read(path, MAX_BYTES)?)?;
         application.verify()?;

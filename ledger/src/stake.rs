@@ -1,8 +1,8 @@
 //! Proof of stake: who validates, whose tokens stand behind them, what they earn and what they lose.
 //!
-//! Start with [`validator`], the record that the state has of each; then [`delegation`], by which tokens come,
+//! Start with [`mod@validator`], the record that the state has of each; then [`delegation`], by which tokens come,
 //! leave and move; [`rewards`] and [`slashing`], by which they become more and less; [`unbonding`], where they
-//! wait; and [`active`], the set that the engine is told. `docs/spec/stake.md` is the rules' page.
+//! wait; and [`mod@active`], the set that the engine is told. `docs/spec/stake.md` is the rules' page.
 
 pub mod active;
 pub mod delegation;
