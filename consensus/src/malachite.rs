@@ -2,7 +2,7 @@
 //!
 //! The only module that names the engine's types. [`context`] spells our types in its terms,
 //! [`signing`] signs and verifies behind the guard, [`codec`] is the wire format, [`parts`] takes
-//! blocks apart and puts them together, [`driver`] answers the engine, [`engine`] starts and
+//! blocks apart and puts them together, [`translation`] turns its votes and certificates into ours, [`driver`] answers the engine, [`engine`] starts and
 //! supervises it. `docs/spec/consensus-wire.md` is the format's page.
 
 pub mod codec;
@@ -11,5 +11,6 @@ pub mod driver;
 pub mod engine;
 pub mod parts;
 pub mod signing;
+pub mod translation;
 
 pub use engine::{Config, Engine, Stopped};

@@ -19,15 +19,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use malachite::app::engine::host::Next;
-use malachite::app::types::ProposedValue;
-use malachite::app::types::core::{Round, Validity};
 use malachite::{AppMsg, Channels, Reply};
 use tendermint::abci::{request, response};
 use tendermint::account;
 use tendermint::block::{Block, Commit};
 use types::Hash;
 
-use super::context::{Address, BlockHash, Zynk};
+use super::context::{BlockHash, Zynk};
 use super::parts::{Assembled, Assembly};
 use super::signing::GuardedSigner;
 use crate::chain::ChainState;
@@ -239,17 +237,6 @@ impl<H: Host> Driver<H> {
 
 fn transactions(block: &Block) -> Vec<Bytes> {
     block.data.iter().cloned().map(Bytes::from).collect()
-}
-
-fn proposed_value(proposed: &Proposed) -> ProposedValue<Zynk> {
-    ProposedValue {
-        height: proposed.height.into(),
-        round: Round::new(proposed.round),
-        valid_round: proposed.valid_round.map_or(Round::Nil, Round::new),
-        proposer: Address(account::Id::new(proposed.proposer)),
-        value: BlockHash(Hash(proposed.hash)),
-        validity: Validity::from_bool(proposed.valid),
-    }
 }
 
 fn hash_bytes(block: &Block) -> [u8; 32] {

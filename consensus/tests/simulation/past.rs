@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use consensus::commit::{block_id, vote_time};
 use consensus::evidence::{self, Mark, votes};
 use consensus::malachite::context::Zynk;
+use consensus::malachite::translation::to_vote;
 use consensus::{ChainState, History, ValidatorSet};
-use malachite::app::types::core::{NilOrVal, SignedVote, VoteType};
-use tendermint::Signature;
+use malachite::app::types::core::SignedVote;
 use tendermint::block::signed_header::SignedHeader;
 use tendermint::block::{Block, Commit, Header, Height};
 use tendermint::evidence::{Evidence, List};
-use tendermint::vote::{Type, ValidatorIndex, Vote};
 
 /// A decided block.
 #[derive(Debug)]
@@ -77,27 +75,4 @@ impl History for Past {
     fn is_committed(&self, mark: &Mark) -> bool {
         self.marks.contains(mark)
     }
-}
-
-fn to_vote(signed: &SignedVote<Zynk>, set: &ValidatorSet) -> Option<Vote> {
-    let vote = &signed.message;
-    let place = set.as_slice().iter().position(|validator| validator.address() == vote.voter.0)?;
-    Some(Vote {
-        vote_type: match vote.kind {
-            VoteType::Prevote => Type::Prevote,
-            VoteType::Precommit => Type::Precommit,
-        },
-        height: vote.height.to_tendermint(),
-        round: vote.round.as_u32()?.try_into().ok()?,
-        block_id: match vote.value {
-            NilOrVal::Nil => None,
-            NilOrVal::Val(hash) => Some(block_id(tendermint::Hash::Sha256(hash.0.0))),
-        },
-        timestamp: Some(vote_time()),
-        validator_address: vote.voter.0,
-        validator_index: ValidatorIndex::try_from(u32::try_from(place).ok()?).ok()?,
-        signature: Signature::try_from(signed.signature.0.0.as_slice()).ok(),
-        extension: Vec::new(),
-        extension_signature: None,
-    })
 }

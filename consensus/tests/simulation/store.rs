@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use consensus::ValidatorSet;
 use consensus::chain::{self, BadBlock, ChainState};
-use consensus::commit::{self, block_id};
+use consensus::commit::block_id;
 use consensus::host::{Decided, Proposed};
-use consensus::malachite::context::{Address, BlockHash, ConsensusSignature, Height, Zynk};
+use consensus::malachite::context::{Address, BlockHash, Zynk};
+use consensus::malachite::translation::{proposed_value, to_certificate, to_commit};
 use consensus::pace::{Pace, Waiting};
 use ledger::{Outcome, Verified, block as ledger_block};
-use malachite::app::types::core::{CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, Round, Validity};
+use malachite::app::types::core::{CommitCertificate, ExtendedCommitCertificate, Round};
 use malachite::app::types::{MisbehaviorEvidence, ProposedValue};
 use std::time::Duration;
-use tendermint::block::{Block, Commit, CommitSig};
+use tendermint::block::{Block, Commit};
 use tendermint::{Time, account};
 use types::Hash;
 
@@ -360,42 +361,6 @@ fn params() -> tendermint::consensus::Params {
 fn slot(verified: &Verified) -> (types::Address, u64) {
     let transaction = verified.transaction();
     (transaction.author.address(), transaction.sequence)
-}
-
-fn proposed_value(proposed: &Proposed) -> ProposedValue<Zynk> {
-    ProposedValue {
-        height: proposed.height.into(),
-        round: Round::new(proposed.round),
-        valid_round: proposed.valid_round.map_or(Round::Nil, Round::new),
-        proposer: Address(account::Id::new(proposed.proposer)),
-        value: BlockHash(Hash(proposed.hash)),
-        validity: Validity::from_bool(proposed.valid),
-    }
-}
-
-fn to_commit(certificate: &CommitCertificate<Zynk>, set: &ValidatorSet) -> Commit {
-    let signature = |signature: &ConsensusSignature| tendermint::Signature::try_from(signature.0.0.as_slice()).expect("64 bytes");
-    let signatures: BTreeMap<_, _> =
-        certificate.commit_signatures.iter().map(|entry| (entry.address.0, signature(&entry.signature))).collect();
-    let round = certificate.round.as_u32().and_then(|round| round.try_into().ok()).unwrap_or_default();
-    let id = block_id(tendermint::Hash::Sha256(certificate.value_id.0.0));
-    commit::build(certificate.height.to_tendermint(), round, id, set, &signatures)
-}
-
-fn to_certificate(commit: &Commit) -> ExtendedCommitCertificate<Zynk> {
-    let entry = |entry: &CommitSig| match entry {
-        CommitSig::BlockIdFlagCommit { validator_address, signature: Some(signature), .. } => {
-            let bytes = signature.as_bytes().try_into().ok()?;
-            Some(ExtendedCommitSignature::new(Address(*validator_address), ConsensusSignature(types::Signature(bytes)), None))
-        }
-        _ => None,
-    };
-    ExtendedCommitCertificate {
-        height: Height::from(commit.height),
-        round: Round::new(commit.round.value()),
-        value_id: BlockHash(Hash(commit.block_id.hash.as_bytes().try_into().expect("a block's hash has 32 bytes"))),
-        commit_signatures: commit.signatures.iter().filter_map(entry).collect(),
-    }
 }
 
 pub(crate) fn hash_bytes(block: &Block) -> [u8; 32] {

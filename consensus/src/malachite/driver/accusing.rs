@@ -1,18 +1,16 @@
 //! Accusing: what the engine saw validators do wrong, and evidence on its way into blocks.
 
 use malachite::app::types::MisbehaviorEvidence;
-use malachite::app::types::core::{NilOrVal, SignedVote, VoteType};
+use malachite::app::types::core::SignedVote;
+use tendermint::account;
 use tendermint::block::Block;
 use tendermint::evidence::{Evidence, List};
-use tendermint::vote::{Type, ValidatorIndex, Vote};
-use tendermint::{Signature, account};
 
 use super::Driver;
-use crate::commit::{block_id, vote_time};
 use crate::evidence::{self, History, votes};
 use crate::host::Host;
 use crate::malachite::context::Zynk;
-use crate::validators::ValidatorSet;
+use crate::malachite::translation::to_vote;
 
 impl<H: Host> Driver<H> {
     /// Takes up what the engine found while it decided the last block.
@@ -69,33 +67,9 @@ fn two_votes(one: &SignedVote<Zynk>, other: &SignedVote<Zynk>, history: &impl Hi
     votes::accuse(to_vote(one, &set)?, to_vote(other, &set)?, &set, header.time)
 }
 
-/// A vote as the chain's evidence has it; none if the voter is not in the set.
-fn to_vote(signed: &SignedVote<Zynk>, set: &ValidatorSet) -> Option<Vote> {
-    let vote = &signed.message;
-    let place = set.as_slice().iter().position(|validator| validator.address() == vote.voter.0)?;
-    Some(Vote {
-        vote_type: match vote.kind {
-            VoteType::Prevote => Type::Prevote,
-            VoteType::Precommit => Type::Precommit,
-        },
-        height: vote.height.to_tendermint(),
-        round: vote.round.as_u32()?.try_into().ok()?,
-        block_id: match vote.value {
-            NilOrVal::Nil => None,
-            NilOrVal::Val(hash) => Some(block_id(tendermint::Hash::Sha256(hash.0.0))),
-        },
-        timestamp: Some(vote_time()),
-        validator_address: vote.voter.0,
-        validator_index: ValidatorIndex::try_from(u32::try_from(place).ok()?).ok()?,
-        signature: Signature::try_from(signed.signature.0.0.as_slice()).ok(),
-        extension: Vec::new(),
-        extension_signature: None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use malachite::app::types::core::Round;
+    use malachite::app::types::core::{NilOrVal, Round};
     use types::Hash;
 
     use super::*;

@@ -1,6 +1,5 @@
 //! Deciding: a block that two thirds have precommitted, executed and made durable.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,11 +10,11 @@ use types::Hash;
 
 use super::{Driver, DriverError, transactions};
 use crate::chain;
-use crate::commit::{self, block_id};
+use crate::commit::block_id;
 use crate::evidence::misbehavior;
 use crate::host::{Decided, Host, Proposed};
-use crate::malachite::context::{ConsensusSignature, Zynk};
-use crate::validators::ValidatorSet;
+use crate::malachite::context::Zynk;
+use crate::malachite::translation::to_commit;
 
 impl<H: Host> Driver<H> {
     /// Executes what was decided and makes it durable; the next height may begin.
@@ -70,15 +69,6 @@ impl<H: Host> Driver<H> {
 /// there is one form of these.
 fn body(proposed: &[Proposed], hash: Hash) -> Option<Bytes> {
     proposed.iter().find(|proposed| proposed.valid && proposed.hash == hash.0).map(|proposed| proposed.body.clone())
-}
-
-fn to_commit(certificate: &CommitCertificate<Zynk>, set: &ValidatorSet) -> Commit {
-    let signature = |signature: &ConsensusSignature| tendermint::Signature::try_from(signature.0.0.as_slice()).expect("64 bytes");
-    let signatures: BTreeMap<_, _> =
-        certificate.commit_signatures.iter().map(|entry| (entry.address.0, signature(&entry.signature))).collect();
-    let round = certificate.round.as_u32().and_then(|round| round.try_into().ok()).unwrap_or_default();
-    let id = block_id(tendermint::Hash::Sha256(certificate.value_id.0.0));
-    commit::build(certificate.height.to_tendermint(), round, id, set, &signatures)
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use malachite::app::types::core::Round;
 use malachite::app::types::{PeerId, ProposedValue};
 use tendermint::Time;
 
-use super::{Driver, DriverError, hash_bytes, proposed_value};
+use super::{Driver, DriverError, hash_bytes};
 use crate::chain::{self, BadBlock, ChainState};
 use crate::host::{Host, Proposed};
 use crate::malachite::context::{Height, Part, Zynk};
 use crate::malachite::parts::{Assembled, Init};
 use crate::malachite::signing;
+use crate::malachite::translation::proposed_value;
 
 /// Blocks are kept for rounds that are ahead of this node's by at most this many. The engine takes no proposal
 /// from beyond either, and a proposer must not fill memory and disk with blocks for rounds that never come.

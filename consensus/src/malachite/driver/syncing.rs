@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 use malachite::app::engine::host::SyncedValueOutcome;
-use malachite::app::types::core::{ExtendedCommitCertificate, ExtendedCommitSignature, Round};
+use malachite::app::types::core::Round;
 use malachite::app::types::sync::RawDecidedValue;
-use tendermint::block::{Commit, CommitSig};
 use types::Hash;
 
-use super::{Driver, DriverError, address_bytes, hash_bytes, proposed_value};
+use super::{Driver, DriverError, address_bytes, hash_bytes};
 use crate::chain;
 use crate::host::{Host, Proposed};
-use crate::malachite::context::{Address, BlockHash, ConsensusSignature, Height, Zynk};
+use crate::malachite::context::{Address, BlockHash, Height, Zynk};
+use crate::malachite::translation::{proposed_value, to_certificate};
 
 /// The most decided blocks in one answer to a peer that catches up, and the most bytes.
 const SYNC_BLOCKS: usize = 32;
@@ -61,21 +61,5 @@ impl<H: Host> Driver<H> {
         self.synced = Some(BlockHash(Hash(proposed.hash)));
         self.keep(proposed.clone())?;
         Ok(SyncedValueOutcome::Verdict(proposed_value(&proposed)))
-    }
-}
-
-fn to_certificate(commit: &Commit) -> ExtendedCommitCertificate<Zynk> {
-    let entry = |entry: &CommitSig| match entry {
-        CommitSig::BlockIdFlagCommit { validator_address, signature: Some(signature), .. } => {
-            let bytes = signature.as_bytes().try_into().ok()?;
-            Some(ExtendedCommitSignature::new(Address(*validator_address), ConsensusSignature(types::Signature(bytes)), None))
-        }
-        _ => None,
-    };
-    ExtendedCommitCertificate {
-        height: commit.height.into(),
-        round: Round::new(commit.round.value()),
-        value_id: BlockHash(Hash(commit.block_id.hash.as_bytes().try_into().expect("a block's hash has 32 bytes"))),
-        commit_signatures: commit.signatures.iter().filter_map(entry).collect(),
     }
 }
