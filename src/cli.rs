@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use types::Address;
 
 use crate::commands::person::{account, contacts, messages, proofs};
 use crate::commands::{bench, demo, devnet, did, gateway, genesis, gov, keys, light, node, relay, stake, stamp, tx, validator, verify};
@@ -117,6 +118,18 @@ pub(crate) struct Connection {
 
     #[command(flatten)]
     pub(crate) basis: Basis,
+}
+
+/// Whose account is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct Whose {
+    /// The account; that of --key unless given
+    #[arg(required_unless_present = "key")]
+    pub(crate) address: Option<Address>,
+
+    /// A key file, in place of an address
+    #[arg(long, env = "ZYNK_KEY", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Who signs a transaction and who pays for it.

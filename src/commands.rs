@@ -27,9 +27,9 @@ use ledger::Body;
 use rpc::{Chain, FeePayer, Included, Testimony};
 use serde_json::{Value, json};
 use tendermint::Time;
-use types::{PublicKey, SigningKey};
+use types::{Address, PublicKey, SigningKey};
 
-use crate::cli::{Basis, Connection, Signing};
+use crate::cli::{Basis, Connection, Signing, Whose};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -53,6 +53,16 @@ impl Basis {
 impl Connection {
     pub(crate) fn open(&self) -> Result<Chain, Failure> {
         Ok(Chain::connect(&self.node, self.basis.trust()?)?.watched_by(&self.witness)?)
+    }
+}
+
+impl Whose {
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
+        match (self.address, &self.key) {
+            (Some(address), _) => Ok(address),
+            (None, Some(path)) => Ok(account_key(path)?.public().address()),
+            (None, None) => unreachable!("one of both is required"),
+        }
     }
 }
 
@@ -91,8 +101,13 @@ impl Signers {
     }
 }
 
+/// The key in a file, of the kind that is needed.
+pub(crate) fn key_file(path: &Path, kind: KeyKind) -> Result<KeyFile, Failure> {
+    KeyFile::load(path, kind).map_err(Failure::file(path))
+}
+
 pub(crate) fn account_key(path: &Path) -> Result<SigningKey, Failure> {
-    Ok(KeyFile::load(path, KeyKind::Account).map_err(Failure::file(path))?.key().clone())
+    Ok(key_file(path, KeyKind::Account)?.key().clone())
 }
 
 fn checkpoint(path: &Path) -> Result<Checkpoint, Failure> {

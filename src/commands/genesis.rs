@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use genesis::genesis::MAX_BYTES;
-use genesis::{Application, Builder, Error, Genesis, KeyFile, KeyKind, Terms, file, peer};
+use genesis::{Application, Builder, Error, Genesis, KeyKind, Terms, file, peer};
 use ledger::Params;
 use ledger::genesis::GenesisValidator;
 use node::config::{Config, Home};
@@ -12,7 +12,7 @@ use serde_json::json;
 use tendermint::Time;
 use types::{Address, Amount, ChainId, DecodeError, PublicKey};
 
-use super::account_key;
+use super::{account_key, key_file};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -197,8 +197,7 @@ fn add_accounts(path: &Path, accounts: Vec<(Address, Amount)>) -> Result<Report,
 fn apply(arguments: Apply) -> Result<Report, Failure> {
     let Apply { file, home, key, stake, commission_bps, out } = arguments;
     let home = Home::new(&home);
-    let load = |path: PathBuf, kind| KeyFile::load(&path, kind).map_err(Failure::file(&path));
-    let (validator, node) = (load(home.validator_key(), KeyKind::Validator)?, load(home.node_key(), KeyKind::Node)?);
+    let (validator, node) = (key_file(&home.validator_key(), KeyKind::Validator)?, key_file(&home.node_key(), KeyKind::Node)?);
     let moniker = Config::load(&home.config()).map_err(Failure::Run)?.moniker;
     let moniker = moniker.as_str().try_into().map_err(|source| Failure::Argument { what: "the node's moniker", source })?;
     let genesis = load_builder(&file)?;

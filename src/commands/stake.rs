@@ -1,7 +1,5 @@
 //! `zynk stake`: put tokens behind validators, take them back, and what they earned.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use ledger::Body;
 use ledger::stake::delegation::{Delegation, Validators};
@@ -12,8 +10,8 @@ use rpc::Proven;
 use serde_json::json;
 use types::{Address, Amount};
 
-use super::{account_key, included_json, proof_json, proven, send};
-use crate::cli::{Connection, Signing};
+use super::{included_json, proof_json, proven, send};
+use crate::cli::{Connection, Signing, Whose};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -48,12 +46,8 @@ pub(crate) enum Command {
     /// Prove where an account's stake is, what it has earned, and what is on its way back
     #[command(after_help = "Example:\n  zynk stake show --key me.key --genesis genesis.json")]
     Show {
-        /// The account; that of --key unless given
-        #[arg(required_unless_present = "key")]
-        account: Option<Address>,
-        /// A key file, in place of an address
-        #[arg(long, env = "ZYNK_KEY", value_name = "FILE")]
-        key: Option<PathBuf>,
+        #[command(flatten)]
+        whose: Whose,
         #[command(flatten)]
         connection: Connection,
     },
@@ -88,14 +82,7 @@ pub(crate) async fn run(command: Command) -> Result<Report, Failure> {
             send(&signing.load()?, &connection, body, &format!("moved {amount} from {from} to {to}")).await
         }
         Command::Withdraw { validator, signing, connection } => withdraw(validator, &signing, &connection).await,
-        Command::Show { account, key, connection } => {
-            let account = match (account, &key) {
-                (Some(account), _) => account,
-                (None, Some(path)) => account_key(path)?.public().address(),
-                (None, None) => unreachable!("one of both is required"),
-            };
-            show(&account, &connection).await
-        }
+        Command::Show { whose, connection } => show(&whose.address()?, &connection).await,
     }
 }
 

@@ -1,15 +1,13 @@
 //! `zynk tx`: tokens, fees and transactions.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use ledger::Body;
 use rpc::Node;
 use serde_json::json;
 use types::{Address, Amount, DecodeError, Hash, Height};
 
-use super::{account_key, included_json, proof_json, proven, send};
-use crate::cli::{Connection, Signing};
+use super::{included_json, proof_json, proven, send};
+use crate::cli::{Connection, Signing, Whose};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -38,12 +36,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Balance {
-    /// The account; that of --key unless given
-    #[arg(required_unless_present = "key")]
-    address: Option<Address>,
-    /// A key file, in place of an address
-    #[arg(long, env = "ZYNK_KEY", value_name = "FILE")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    whose: Whose,
     #[command(flatten)]
     connection: Connection,
 }
@@ -92,11 +86,7 @@ pub(crate) async fn run(command: Command) -> Result<Report, Failure> {
 }
 
 async fn balance(arguments: Balance) -> Result<Report, Failure> {
-    let address = match (arguments.address, &arguments.key) {
-        (Some(address), _) => address,
-        (None, Some(path)) => account_key(path)?.public().address(),
-        (None, None) => unreachable!("one of both is required"),
-    };
+    let address = arguments.whose.address()?;
     let mut chain = arguments.connection.open()?;
     let account = chain.account(&address).await?;
     let (balance, sequence) = (account.value.balance, account.value.sequence);

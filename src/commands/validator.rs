@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
-use genesis::{KeyFile, KeyKind, peer};
+use genesis::{KeyKind, peer};
 use ledger::Body;
 use ledger::stake::active::Set;
 use ledger::stake::{Candidacy, Edit, Validator, ValidatorStatus, registry};
@@ -13,7 +13,7 @@ use rpc::{Chain, Proven};
 use serde_json::{Value, json};
 use types::{Address, Amount, DecodeError, PublicKey, Signature};
 
-use super::{proof_json, proven};
+use super::{key_file, proof_json, proven};
 use crate::cli::{Connection, Signing};
 use crate::failure::Failure;
 use crate::report::Report;
@@ -108,8 +108,7 @@ pub(crate) async fn run(command: Command) -> Result<Report, Failure> {
 async fn create(arguments: Create) -> Result<Report, Failure> {
     let Create { home, stake, commission_bps, signing, connection } = arguments;
     let home = Home::new(&home);
-    let load = |path: PathBuf, kind| KeyFile::load(&path, kind).map_err(Failure::file(&path));
-    let (key, node) = (load(home.validator_key(), KeyKind::Validator)?, load(home.node_key(), KeyKind::Node)?);
+    let (key, node) = (key_file(&home.validator_key(), KeyKind::Validator)?, key_file(&home.node_key(), KeyKind::Node)?);
     let named = Config::load(&home.config()).map_err(Failure::Run)?.moniker;
     let signers = signing.load()?;
     let mut chain = connection.open()?;

@@ -9,6 +9,7 @@ use genesis::{Genesis, KeyFile, KeyKind, peer_id_text};
 use node::config::{Config, Home, Network, Rpc};
 use serde_json::{Value, json};
 
+use crate::commands::key_file;
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -112,13 +113,13 @@ pub(crate) fn show(arguments: &Show) -> Result<Report, Failure> {
 
 /// A key that is there already is kept: it may be known to others.
 fn make(path: &Path, kind: KeyKind) -> Result<(), Failure> {
-    if path.exists() { KeyFile::load(path, kind).map(drop) } else { KeyFile::generate(kind).create(path) }.map_err(Failure::file(path))
+    if path.exists() { key_file(path, kind).map(drop) } else { KeyFile::generate(kind).create(path).map_err(Failure::file(path)) }
 }
 
 fn describe(home: &Home, config: &Config, host: &str) -> Result<(String, Value), Failure> {
-    let load = |path: PathBuf, kind| KeyFile::load(&path, kind).map_err(Failure::file(&path));
-    let node = load(home.node_key(), KeyKind::Node)?.public();
-    let validator = if home.validator_key().exists() { Some(load(home.validator_key(), KeyKind::Validator)?.public()) } else { None };
+    let node = key_file(&home.node_key(), KeyKind::Node)?.public();
+    let validator = home.validator_key();
+    let validator = if validator.exists() { Some(key_file(&validator, KeyKind::Validator)?.public()) } else { None };
     let port = port_of(&config.consensus);
     let peer = format!("{}@{host}:{port}", peer_id_text(&node));
     let votes = validator.map_or_else(String::new, |key| format!("\nvotes are signed by {key} (validator {})", key.address()));
