@@ -1,11 +1,12 @@
 # What people and CI type. `make run`, `make demo` and `make test` share one build profile.
 
-.PHONY: run demo test bench release soak simulate lint doc tools
+.PHONY: run demo test bench release soak simulate fuzz lint doc tools
 
 ARGS ?=
 KILLS ?= 100
 SEEDS ?= 1000
 SEED ?=
+FUZZ ?= 60
 
 run: tools ## Start four validators, a relay and a gateway on loopback; Ctrl-C stops them
 	@cargo build
@@ -27,6 +28,11 @@ release: tools ## The binary that operators run: target/release/zynk
 soak: ## The long fault runs; KILLS=3 for a short one
 	@tools/install faults
 	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes --test faults --test relay -- --ignored --nocapture
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: ## Arbitrary bytes into every decoder that a stranger can reach, FUZZ=60 seconds each
+	@tools/install fuzz
+	tools/fuzz $(FUZZ)
 
 simulate: tools ## Whole networks out of seeds, in one process (docs/simulation.md); SEED=7 replays one
 	ZYNK_SEEDS=$(SEEDS) ZYNK_SEED=$(SEED) cargo test --workspace --test simulation many_networks -- --ignored --nocapture

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use types::Address;
 
 use crate::commands::person::{account, contacts, messages, proofs};
-use crate::commands::{bench, demo, devnet, did, gateway, genesis, gov, keys, light, node, relay, stake, stamp, tx, validator, verify};
+use crate::commands::{
+    bench, demo, devnet, did, gateway, genesis, gov, keys, light, node, relay, signer, stake, stamp, tx, validator, verify,
+};
 
 /// Messages that can be proven, identities that are proven, and a chain that proves both without a network.
 #[derive(Debug, Parser)]
@@ -20,6 +22,11 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
+    /// A file whose first line is the passphrase of encrypted key files; else systemd's credential zynk-passphrase, else it
+    /// is asked for
+    #[arg(long, global = true, env = "ZYNK_PASSPHRASE_FILE", value_name = "FILE", hide_env_values = true)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -29,7 +36,7 @@ pub(crate) enum Command {
     /// Make and check the file that a chain begins with
     #[command(subcommand)]
     Genesis(genesis::Command),
-    /// Make and show key files
+    /// Make, show, encrypt and decrypt key files
     #[command(subcommand)]
     Keys(keys::Command),
     /// Move tokens, allow others to spend on fees, look at accounts and transactions
@@ -79,6 +86,8 @@ pub(crate) enum Command {
     Export(proofs::Export),
     /// Run a validator or full node
     Node(node::Arguments),
+    /// Keep a validator's key and sign for a node that runs elsewhere
+    Signer(signer::Arguments),
     /// Run a relay: mailboxes, and anchors of what they take in
     Relay(relay::Arguments),
     /// Run a gateway: the one address for clients

@@ -12,6 +12,7 @@ pub(crate) mod light;
 pub(crate) mod node;
 pub(crate) mod person;
 pub(crate) mod relay;
+pub(crate) mod signer;
 pub(crate) mod stake;
 pub(crate) mod stamp;
 pub(crate) mod tx;
@@ -37,7 +38,7 @@ use crate::report::Report;
 const MAX_CHECKPOINT: u64 = 1 << 20;
 
 /// A header that is older is not taken for the present.
-const FRESH: Duration = Duration::from_secs(5 * 60);
+pub(crate) const FRESH: Duration = Duration::from_secs(5 * 60);
 
 impl Basis {
     /// What is trusted to begin with.

@@ -73,6 +73,9 @@ pub(crate) enum Failure {
     /// A node or a network could not start or go on.
     #[error("{0:#}")]
     Run(anyhow::Error),
+    /// What a node keeps of its chain is not as it must be.
+    #[error("{words}")]
+    State { code: u32, words: String },
     /// The chain has come to an upgrade that this program does not run.
     #[error(transparent)]
     Outdated(#[from] node::upgrade::Outdated),
@@ -106,6 +109,15 @@ pub(crate) enum Failure {
     /// A file that should be text is none.
     #[error("{}: not UTF-8 text", .0.display())]
     NotText(PathBuf),
+    /// A light client's store cannot be read.
+    #[error("{}: not kept blocks: {source}", path.display())]
+    Kept { path: PathBuf, source: light::BadKept },
+    /// What a light client's store trusts is too old.
+    #[error("{}: expired, a new checkpoint is needed: {source}", path.display())]
+    Outlived { path: PathBuf, source: light::Error },
+    /// Two histories were found while a proxy answered.
+    #[error(transparent)]
+    Attacked(std::sync::Arc<rpc::Error>),
     /// The system gives no threads or sockets.
     #[error("the system refuses to start: {0}")]
     Runtime(std::io::Error),
@@ -113,7 +125,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// The stable number of this reason.
-    pub(crate) const fn code(&self) -> u32 {
+    pub(crate) fn code(&self) -> u32 {
         match self {
             Self::File(error) | Self::In { source: error, .. } => error.code(),
             Self::Node(error) => error.code(),
@@ -123,7 +135,7 @@ impl Failure {
             Self::Client(error) => error.code(),
             Self::Relay(error) => error.code(),
             Self::Gateway(error) => error.code(),
-            Self::NotSent { code, .. } => *code,
+            Self::NotSent { code, .. } | Self::State { code, .. } => *code,
             Self::Checkpoint { .. } => 6001,
             Self::Io { .. } => 6002,
             Self::NoIdentity(_) => 6003,
@@ -147,6 +159,9 @@ impl Failure {
             Self::Bench(_) => 6021,
             Self::NoBasis => 6022,
             Self::Outdated(_) => 6023,
+            Self::Kept { source, .. } => source.code(),
+            Self::Outlived { source, .. } => source.code(),
+            Self::Attacked(error) => error.code(),
         }
     }
 
@@ -160,7 +175,9 @@ impl Failure {
             Self::Node(rpc::Error::Unproven(_)) => {
                 Some("check that --genesis or --checkpoint is of the chain that this node serves; if it is, do not trust the node")
             }
-            Self::Node(rpc::Error::Attack { .. }) => {
+            Self::Kept { .. } => Some("move it away, and begin again with --genesis or --checkpoint"),
+            Self::Outlived { .. } => Some("move it away, and begin with a checkpoint of today, from somebody whom you trust"),
+            Self::Node(rpc::Error::Attack { .. }) | Self::Attacked(_) => {
                 Some("believe neither node: validators have signed two histories; keep these words, and ask the operators of both")
             }
             Self::Node(rpc::Error::Timeout { .. }) => {
@@ -172,7 +189,11 @@ impl Failure {
             Self::NoBond { .. } => Some("have somebody send it tokens with `zynk tx transfer`"),
             Self::ProofExists(_) => Some("move it away, or choose another place with --out or --one"),
             Self::Unconfirmed(_) | Self::Relay(relay::Error::Sound { .. }) => Some("add --yes if you mean it"),
-            Self::NoPassphrase(_) => Some("name a file with --passphrase-file, or set ZYNK_PASSPHRASE"),
+            Self::NoPassphrase(_) => Some("name a file with --passphrase-file or, for a device, set ZYNK_PASSPHRASE"),
+            Self::File(genesis::Error::Encrypted { .. })
+            | Self::In { source: genesis::Error::Encrypted { .. }, .. }
+            | Self::Relay(relay::Error::File { source: genesis::Error::Encrypted { .. }, .. }) => Some(NO_PASSPHRASE),
+            Self::Run(error) if matches!(error.downcast_ref(), Some(genesis::Error::Encrypted { .. })) => Some(NO_PASSPHRASE),
             Self::Outdated(_) => Some("put the program of that version in this one's place, and start it on the same home"),
             Self::NoUpstream(_) => Some("write its URL into gateway.toml"),
             _ => None,
@@ -191,6 +212,9 @@ impl Failure {
         }
     }
 }
+
+/// What can be done where there is nobody to ask for a passphrase.
+const NO_PASSPHRASE: &str = "name a file with --passphrase-file or ZYNK_PASSPHRASE_FILE, give systemd's unit the credential zynk-passphrase, or start it at a terminal";
 
 /// What can be done where the chain refuses a transaction, by the codespace and its number.
 fn refused(codespace: &str, number: u32) -> Option<&'static str> {

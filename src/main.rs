@@ -5,8 +5,10 @@
 mod cli;
 mod commands;
 mod failure;
+mod proxy;
 mod report;
 mod stamping;
+mod unlock;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ const QUIET: [&str; 2] = ["libsignal_protocol_syft=off", "spqr_syft=off"];
 fn main() -> ExitCode {
     let cli = Cli::parse();
     trace(&cli.command);
+    unlock::install(cli.passphrase_file);
     match run(cli.command, cli.json) {
         Ok(report) => finish(&report, cli.json),
         Err(failure) => fail(&failure, cli.json),
@@ -55,12 +58,13 @@ fn run(command: Command, json: bool) -> Result<Report, Failure> {
         Command::Proof(arguments) => wait(proofs::proof(arguments)),
         Command::Export(arguments) => wait(proofs::export(arguments)),
         Command::Node(arguments) => serve(commands::node::run(arguments)),
+        Command::Signer(arguments) => serve(commands::signer::run(arguments)),
         Command::Relay(arguments) => serve(commands::relay::run(arguments)),
         Command::Gateway(arguments) => serve(commands::gateway::run(arguments)),
         Command::Devnet(arguments) => wait(commands::devnet::run(arguments, json)),
         Command::Demo(arguments) => wait(commands::demo::run(arguments, json)),
         Command::Bench(command) => serve(commands::bench::run(command, json)),
-        Command::Light(arguments) => wait(commands::light::run(arguments, json)),
+        Command::Light(arguments) => serve(commands::light::run(arguments, json)),
     }
 }
 
@@ -83,7 +87,7 @@ fn serve(service: impl Future<Output = Result<Report, Failure>>) -> Result<Repor
 /// to a file or a collector write JSON, one object a line.
 fn trace(command: &Command) {
     use std::io::IsTerminal as _;
-    let service = matches!(command, Command::Relay(_) | Command::Gateway(_));
+    let service = matches!(command, Command::Relay(_) | Command::Gateway(_) | Command::Signer(_));
     let unset = if service { "info" } else { "warn" };
     let mut filter = EnvFilter::try_from_env("ZYNK_LOG").unwrap_or_else(|_| EnvFilter::new(unset));
     for quiet in QUIET {

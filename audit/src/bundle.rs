@@ -130,10 +130,12 @@ impl Bundle {
     /// Reads the JSON form.
     ///
     /// # Errors
-    /// [`BundleError::TooLarge`], [`BundleError::Json`].
+    /// [`BundleError::TooLarge`], [`BundleError::Json`]; [`BundleError::Binary`] for what the binary form could not say.
     pub fn from_json(text: &[u8]) -> Result<Self, BundleError> {
         check_size(text)?;
-        serde_json::from_slice(text).map_err(|error| BundleError::Json { line: error.line(), column: error.column() })
+        let read: Self = serde_json::from_slice(text).map_err(|error| BundleError::Json { line: error.line(), column: error.column() })?;
+        // The bytes have rules between fields that the JSON's parser does not know.
+        Self::from_bytes(&read.to_bytes())
     }
 
     /// Reads either form: binary if it begins with [`MAGIC`].

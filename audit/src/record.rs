@@ -135,10 +135,23 @@ impl LogRecord {
     /// [`AnchorError::Frozen`]; [`AnchorError::Future`] past the next; [`AnchorError::Previous`].
     /// So an equivocation shows even on a log that takes no more anchors.
     pub fn take(&self, chain: &ChainId, signed: &SignedAnchor) -> Result<Taken, AnchorError> {
+        self.take_by(chain, signed, |key| signed.verify(key))
+    }
+
+    /// As [`LogRecord::take`], where `verify` says whether the anchor is signed by a key: it may know that from before.
+    ///
+    /// # Errors
+    /// As [`LogRecord::take`].
+    pub fn take_by(
+        &self,
+        chain: &ChainId,
+        signed: &SignedAnchor,
+        verify: impl FnOnce(&PublicKey) -> Result<(), AnchorError>,
+    ) -> Result<Taken, AnchorError> {
         let anchor = &signed.anchor;
         anchor.check()?;
         self.check_place(chain, anchor)?;
-        signed.verify(&self.key_at(anchor.sequence))?;
+        verify(&self.key_at(anchor.sequence))?;
         let hash = anchor.hash();
         let expected = self.sequence.saturating_add(1);
         if anchor.sequence == self.sequence {

@@ -97,6 +97,15 @@ pub enum BadBlock {
     },
 }
 
+/// Whether a block has the transactions, evidence and last commit that its header names.
+#[must_use]
+pub fn is_whole(block: &Block) -> bool {
+    let header = &block.header;
+    header.data_hash == Some(data_hash(&block.data))
+        && header.evidence_hash == Some(list_hash(&block.evidence))
+        && header.last_commit_hash == Some(commit_hash(block.last_commit.as_ref()))
+}
+
 impl ChainState {
     /// The height of the next block.
     ///
@@ -197,13 +206,22 @@ impl ChainState {
     /// # Errors
     /// [`BadUpdate`] if the application changes the validators as they cannot be.
     pub fn after(&self, block: &Block, outcome: &FinalizeBlock) -> Result<Self, BadUpdate> {
+        self.after_height(block.header.height, block.header.hash(), block.header.time, outcome)
+    }
+
+    /// The chain after a block of which its height, hash and time are known, and no more: under an engine that keeps
+    /// the blocks to itself.
+    ///
+    /// # Errors
+    /// [`BadUpdate`] if the application changes the validators as they cannot be.
+    pub fn after_height(&self, height: Height, hash: Hash, time: Time, outcome: &FinalizeBlock) -> Result<Self, BadUpdate> {
         let updates = outcome.validator_updates.iter().map(|update| (update.pub_key, update.power.value()));
         let params = outcome.consensus_param_updates.clone().unwrap_or_else(|| self.params.clone());
         Ok(Self {
             chain_id: self.chain_id.clone(),
             initial_height: self.initial_height,
-            last_block: Some((block.header.height, block_id(block.header.hash()))),
-            last_time: block.header.time,
+            last_block: Some((height, block_id(hash))),
+            last_time: time,
             last_validators: Some(self.validators.clone()),
             validators: self.next_validators.clone(),
             next_validators: self.next_validators.next(updates)?,

@@ -301,8 +301,9 @@ fn verify_attack(
     }
 }
 
-/// Evidence expires when it is too old by the number of blocks and by time.
-fn has_expired(state: &ChainState, height: Height, time: Time) -> bool {
+/// Whether evidence of this height and time has expired after the last block: when it is too old by the number of blocks and by time.
+#[must_use]
+pub fn has_expired(state: &ChainState, height: Height, time: Time) -> bool {
     let params = &state.params.evidence;
     let blocks = state.tip().value().saturating_sub(height.value());
     let age = state.last_time.duration_since(time).unwrap_or_default();

@@ -16,6 +16,21 @@ pub const POINTS: [&str; 8] = [
     "store.commit.after",
 ];
 
+/// The crash points around what a node writes beside the committing of blocks: pruning, snapshots, synced states.
+pub const STATE_POINTS: [&str; 11] = [
+    "prune.before",
+    "prune.after",
+    "snapshot.chunk",
+    "snapshot.publish.before",
+    "snapshot.publish.after",
+    "statesync.chunk",
+    "statesync.build.before",
+    "statesync.publish.before",
+    "statesync.publish.after",
+    "rollback.before",
+    "rollback.after",
+];
+
 /// Marks a crash point.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
@@ -37,7 +52,7 @@ mod debug {
 
     #[allow(clippy::print_stderr, reason = "the test that asked for the crash reads this line")]
     pub(super) fn reach(name: &str) {
-        debug_assert!(super::POINTS.contains(&name), "{name} is not listed");
+        debug_assert!(super::POINTS.contains(&name) || super::STATE_POINTS.contains(&name), "{name} is not listed");
         let Some((planned, count)) = PLAN.get_or_init(plan) else {
             return;
         };

@@ -168,6 +168,15 @@ impl Guard {
         Ok((Self { path: path.to_owned(), key, file, length, height, signed, failed: false }, provenance))
     }
 
+    /// The highest height that the guard's file at `path` knows of, read without changing it. `None` where there is none, or
+    /// a damaged one.
+    #[must_use]
+    pub fn signed_height(path: &Path) -> Option<Height> {
+        let bytes = std::fs::read(path).ok()?;
+        parse_header(&bytes)?;
+        parse_records(&bytes).ok().map(|(height, _, _)| height)
+    }
+
     /// The highest height signed so far; 0 before the first signature.
     #[must_use]
     pub const fn height(&self) -> Height {

@@ -69,6 +69,11 @@ pub trait Host: Application {
     /// The decided block at `height` and the best commit known for it.
     fn decided(&self, height: Height) -> Option<(Block, Commit)>;
 
+    /// The best commit known for the last block, which is here also where that block is not.
+    fn last_commit(&self) -> Option<Commit> {
+        self.chain_state().last_block.and_then(|(height, _)| self.decided(height)).map(|(_, commit)| commit)
+    }
+
     /// Keeps a proposed block through a crash of the process.
     ///
     /// # Errors

@@ -5,13 +5,14 @@
 //! not depend on an engine are plain functions of values: [`chain`] builds and checks blocks,
 //! [`validators`] takes turns in proposing, [`commit`] turns signatures into Tendermint's commit,
 //! [`evidence`] says whether a validator has broken the rules.
-//! [`guard`] keeps a validator from signing twice. [`malachite`] is the embedded engine.
+//! [`guard`] keeps a validator from signing twice, [`privval`] its key in another process. [`malachite`] is the embedded engine, [`abci`] the door for CometBFT.
 //!
 //! This room decides nothing about what transactions mean, and stores nothing but the guard's file
 //! and the engine's log.
 //!
 //! Start with [`chain::ChainState`], then [`malachite::driver`], the loop that answers the engine.
 
+pub mod abci;
 pub mod application;
 pub mod chain;
 pub mod commit;
@@ -21,6 +22,7 @@ pub mod guard;
 pub mod host;
 pub mod malachite;
 pub mod pace;
+pub mod privval;
 pub mod validators;
 
 pub use application::Application;

@@ -10,6 +10,8 @@ pub mod context;
 pub mod driver;
 pub mod engine;
 pub mod parts;
+mod persistent;
+pub mod probe;
 pub mod signing;
 pub mod translation;
 

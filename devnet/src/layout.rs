@@ -15,6 +15,9 @@ use types::{Address, Amount, ChainId};
 /// Ports that one validator uses: consensus, RPC, gossip; CometBFT's own numbers for the first.
 const PORTS: u16 = 3;
 
+/// Connections that a validator takes from the one address of this machine: 64 validators may come twice.
+const PER_ADDRESS: usize = 128;
+
 /// What the relay's account has at the beginning: it pays for people's identities, its log's bond and its anchors.
 const RELAY_FUNDS: Amount = Amount(10_000 * Amount::ZYNK.0);
 
@@ -284,12 +287,19 @@ fn places(settings: &Settings) -> anyhow::Result<(Vec<Config>, Option<Services>)
     anyhow::ensure!(ports.len() == usize::from(count), "no {count} ports from {} on", settings.first_port);
     let (validators, services) = ports.split_at(validators.into());
     let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let p2p = |port: u16| Ok::<_, anyhow::Error>(P2p { listen: format!("/ip4/127.0.0.1/tcp/{port}").parse()?, peers: Vec::new() });
+    // Everybody comes from one address.
+    let p2p = |port: u16| {
+        let listen = format!("/ip4/127.0.0.1/tcp/{port}").parse()?;
+        Ok::<_, anyhow::Error>(P2p { max_per_address: PER_ADDRESS, ..P2p::new(listen, Vec::new()) })
+    };
     let config = |(place, ports): (usize, &[u16])| {
         Ok(Config {
             moniker: format!("validator{place}"),
             consensus: p2p(ports[0])?,
             rpc: Rpc { listen: loopback(ports[1]) },
+            index: node::index::Config::default(),
+            state: node::state::Settings::default(),
+            signer: None,
             gossip: p2p(ports[2])?,
         })
     };
@@ -302,7 +312,7 @@ fn places(settings: &Settings) -> anyhow::Result<(Vec<Config>, Option<Services>)
 }
 
 /// Ports that are free now; all are held at once, so that none is given twice.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     let held = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
     Ok(held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<std::io::Result<_>>()?)
 }

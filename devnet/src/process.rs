@@ -245,9 +245,7 @@ impl Running {
     }
 
     fn words(&self, home: &Path, command: &str) -> String {
-        let log = std::fs::read_to_string(home.join(format!("{command}.log"))).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(6)..].join("\n")
+        last_lines(&home.join(format!("{command}.log")))
     }
 
     /// The height of a validator's chain, as it says.
@@ -293,8 +291,15 @@ impl Drop for Running {
     }
 }
 
+/// The last lines of a log.
+pub(crate) fn last_lines(path: &Path) -> String {
+    let log = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(6)..].join("\n")
+}
+
 /// Stops processes cleanly, all at once.
-fn stop(children: Vec<Child>) -> anyhow::Result<()> {
+pub(crate) fn stop(children: Vec<Child>) -> anyhow::Result<()> {
     for child in &children {
         if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             // One that is gone already needs no signal.

@@ -98,6 +98,31 @@ pub enum Error {
     /// Another process works on the file.
     #[error("another process is working with {}: wait until it is done", .0.display())]
     Busy(PathBuf),
+    /// A file is encrypted, and there is nobody to ask for its passphrase.
+    #[error("{} is encrypted, and there is no passphrase: {reason}", path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+        /// Why there is none.
+        reason: String,
+    },
+    /// The passphrase does not open the file, or the file was altered: these cannot be told apart.
+    #[error("the passphrase does not open {}; if it is the right one, the file was altered", .0.display())]
+    WrongPassphrase(PathBuf),
+    /// A file asks for more memory or work than this program gives to open one.
+    #[error("the encrypted file asks for more memory or time than a key file may")]
+    Cost,
+    /// What was given as a passphrase is none.
+    #[error("the passphrase {0}")]
+    BadPassphrase(&'static str),
+    /// A file is encrypted already, or is not.
+    #[error("{} is {}", path.display(), if *encrypted { "encrypted already" } else { "not encrypted" })]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        encrypted: bool,
+    },
 }
 
 impl Error {
@@ -122,6 +147,11 @@ impl Error {
             Self::Exists(_) => 4204,
             Self::Behind(_) => 4205,
             Self::Busy(_) => 4206,
+            Self::Encrypted { .. } => 4207,
+            Self::WrongPassphrase(_) => 4208,
+            Self::Cost => 4209,
+            Self::BadPassphrase(_) => 4210,
+            Self::Locked { .. } => 4211,
         }
     }
 

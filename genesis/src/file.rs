@@ -40,7 +40,7 @@ pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
         _ => Error::Io { path: path.to_owned(), source },
     })?;
-    write_and_sync(file, bytes).and_then(|()| sync_folder(path)).map_err(Error::io(path))
+    write_and_sync(&file, bytes).and_then(|()| sync_folder(path)).map_err(Error::io(path))
 }
 
 /// Replaces a file with secrets by another, whole or not at all: after a crash there is the one or
@@ -50,6 +50,25 @@ pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// [`Error::Io`].
 pub fn replace_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, bytes, 0o600)
+}
+
+/// As [`replace_secret`], and what stood there is then overwritten, since it was more readable than it should be; as far as
+/// a program can do that, and not where the file has another name too, under which somebody keeps it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn replace_secret_for_good(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let old = OpenOptions::new().write(true).open(path).map_err(Error::io(path))?;
+    replace(path, bytes, 0o600)?;
+    let wipe = || -> std::io::Result<()> {
+        let metadata = old.metadata()?;
+        if metadata.nlink() == 0 {
+            let zeros = vec![0; usize::try_from(metadata.len()).unwrap_or(0)];
+            write_and_sync(&old, &zeros)?;
+        }
+        Ok(())
+    };
+    wipe().map_err(Error::io(path))
 }
 
 /// Writes a file that anybody may read, whole or not at all, over what may stand there.
@@ -69,7 +88,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         return Err(Error::Io { path: draft, source });
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft).map_err(Error::io(&draft))?;
-    write_and_sync(file, bytes).map_err(Error::io(&draft))?;
+    write_and_sync(&file, bytes).map_err(Error::io(&draft))?;
     std::fs::rename(&draft, path).and_then(|()| sync_folder(path)).map_err(Error::io(path))
 }
 
@@ -103,7 +122,7 @@ fn read_open(file: &File, path: &Path, bound: u64) -> Result<Vec<u8>, Error> {
     if found > bound { Err(Error::TooLarge { found, bound }) } else { Ok(bytes) }
 }
 
-fn write_and_sync(mut file: File, bytes: &[u8]) -> std::io::Result<()> {
+fn write_and_sync(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ledger::genesis::GenesisValidator;
 use ledger::governance::upgrade::FIRST_VERSION;
-use ledger::{AppState, Params};
+use ledger::{AppState, Engine, Params};
 use light::{Trust, Validators};
 use tendermint::consensus::params::{AbciParams, ValidatorParams, VersionParams};
 use tendermint::public_key::Algorithm;
@@ -91,6 +91,12 @@ impl Genesis {
         &self.inner
     }
 
+    /// What agrees on the chain's blocks.
+    #[must_use]
+    pub const fn engine(&self) -> Engine {
+        self.inner.app_state.engine
+    }
+
     /// The validators of the first block.
     #[must_use]
     pub const fn validator_set(&self) -> &Validators {
@@ -135,7 +141,7 @@ impl Builder {
             consensus_params: default_consensus(),
             validators: Vec::new(),
             app_hash: AppHash::default(),
-            app_state: AppState { params, accounts: std::collections::BTreeMap::new(), validators: Vec::new() },
+            app_state: AppState { engine: Engine::Embedded, params, accounts: std::collections::BTreeMap::new(), validators: Vec::new() },
         };
         Self { inner, chain }
     }
@@ -196,6 +202,13 @@ impl Builder {
         let left = balance.ok_or(Error::Application("stakes more than the genesis gives its operator"))?;
         self.inner.app_state.accounts.insert(operator, left);
         self.validator(application.validator())
+    }
+
+    /// Has the chain agreed on by this engine.
+    #[must_use]
+    pub const fn engine(mut self, engine: Engine) -> Self {
+        self.inner.app_state.engine = engine;
+        self
     }
 
     /// Gives an account its first balance.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::{ChainId, Height, List, PublicKey, SigningKey};
 use zeroize::Zeroizing;
 
-use crate::keys::{Seed, Version, load, secret, to_json};
+use crate::keys::{Seed, Version, secret};
+use crate::passphrase::Passphrase;
+use crate::sealed::{Holds, Label, Lock, Secret, load, to_bytes};
 use crate::{Error, entropy, file};
 
 /// How many blocks lie between the start of a recovery and its end, for a new identity: about a
@@ -37,6 +39,22 @@ pub struct Keyring {
     recovery: Seed,
     /// The devices whose keys are in this file.
     devices: Vec<DeviceSecret>,
+    #[serde(skip)]
+    lock: Option<Lock>,
+}
+
+impl Secret for Keyring {
+    fn label(&self) -> Label {
+        Label { holds: Holds::Identity, name: self.did.to_string(), encrypted: self.lock.is_some() }
+    }
+
+    fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
+    fn set_lock(&mut self, lock: Option<Lock>) {
+        self.lock = lock;
+    }
 }
 
 /// The keys of one device.
@@ -105,8 +123,17 @@ impl Keyring {
             after_next: None,
             recovery: Seed(recovery),
             devices: vec![DeviceSecret { id: Some(1), ..device }],
+            lock: None,
         };
         (ring, operation)
+    }
+
+    /// The same keys, for a file that is encrypted under `passphrase`.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] if there is not the memory for it.
+    pub fn encrypted(self, passphrase: &Passphrase) -> Result<Self, Error> {
+        Ok(Self { lock: Some(Lock::new(passphrase)?), ..self })
     }
 
     /// Reads an identity's file.
@@ -122,7 +149,7 @@ impl Keyring {
     /// # Errors
     /// [`Error::Exists`], [`Error::Io`].
     pub fn create(&self, path: &Path) -> Result<(), Error> {
-        file::create_secret(path, to_json(self).as_bytes())
+        file::create_secret(path, to_bytes(self).as_bytes())
     }
 
     /// Replaces the file by what the keys are now, whole or not at all.
@@ -130,7 +157,7 @@ impl Keyring {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        file::replace_secret(path, to_json(self).as_bytes())
+        file::replace_secret(path, to_bytes(self).as_bytes())
     }
 
     /// The control key in force.

@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::Path;
 
 use audit::{LogId, SignedAnchor};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::{ChainId, PublicKey, SigningKey};
 use zeroize::Zeroizing;
 
+use crate::passphrase::Passphrase;
+use crate::sealed::{self, Holds, Label, Lock, Secret, load, to_bytes};
 use crate::{Error, entropy, file};
 
 /// How large a file with keys may be, in bytes.
@@ -40,7 +41,7 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// The only version there is of the files of this room.
+/// The version of the files of this room that are not encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version;
 
@@ -92,6 +93,28 @@ pub struct KeyFile {
     kind: KeyKind,
     public: PublicKey,
     seed: Seed,
+    #[serde(skip)]
+    lock: Option<Lock>,
+}
+
+impl Secret for KeyFile {
+    fn label(&self) -> Label {
+        let holds = match self.kind {
+            KeyKind::Account => Holds::Account,
+            KeyKind::Validator => Holds::Validator,
+            KeyKind::Node => Holds::Node,
+            KeyKind::Log => Holds::Log,
+        };
+        Label { holds, name: self.public.to_string(), encrypted: self.lock.is_some() }
+    }
+
+    fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
+    fn set_lock(&mut self, lock: Option<Lock>) {
+        self.lock = lock;
+    }
 }
 
 impl KeyFile {
@@ -104,7 +127,35 @@ impl KeyFile {
     /// A key that is there already.
     #[must_use]
     pub fn of(kind: KeyKind, key: SigningKey) -> Self {
-        Self { version: Version, kind, public: key.public(), seed: Seed(key) }
+        Self { version: Version, kind, public: key.public(), seed: Seed(key), lock: None }
+    }
+
+    /// The same key, for a file that is encrypted under `passphrase`.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] if there is not the memory for it.
+    pub fn encrypted(self, passphrase: &Passphrase) -> Result<Self, Error> {
+        Ok(Self { lock: Some(Lock::new(passphrase)?), ..self })
+    }
+
+    /// The public half of the key in a file of this kind. Where the file is encrypted this is what it says, and nobody is
+    /// asked for its passphrase: enough to show, not to rely on.
+    ///
+    /// # Errors
+    /// As [`KeyFile::load`].
+    pub fn public_of(path: &Path, expected: KeyKind) -> Result<PublicKey, Error> {
+        let label = sealed::label(path)?;
+        let kind = match label.holds {
+            Holds::Account => KeyKind::Account,
+            Holds::Validator => KeyKind::Validator,
+            Holds::Node => KeyKind::Node,
+            Holds::Log => KeyKind::Log,
+            Holds::Anchors | Holds::Identity => return Err(Error::KeyMismatch("the name in the header")),
+        };
+        if kind != expected {
+            return Err(Error::WrongKind { found: kind, expected });
+        }
+        label.name.parse().map_err(|_| Error::KeyMismatch("the name in the header"))
     }
 
     /// Reads a key file of this kind.
@@ -120,10 +171,13 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Exposed`], [`Error::TooLarge`], [`Error::Utf8`], [`Error::Json`],
-    /// [`Error::KeyMismatch`].
+    /// [`Error::KeyMismatch`]; of an encrypted one also [`Error::Encrypted`], [`Error::WrongPassphrase`], [`Error::Cost`].
     pub fn load_any(path: &Path) -> Result<Self, Error> {
-        let file: Self = load(path)?;
-        if file.seed.0.public() == file.public { Ok(file) } else { Err(Error::KeyMismatch("public")) }
+        load::<Self>(path)?.checked()
+    }
+
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        if self.seed.0.public() == self.public { Ok(self) } else { Err(Error::KeyMismatch("public")) }
     }
 
     /// Writes a new file.
@@ -131,7 +185,7 @@ impl KeyFile {
     /// # Errors
     /// [`Error::Exists`], [`Error::Io`].
     pub fn create(&self, path: &Path) -> Result<(), Error> {
-        file::create_secret(path, to_json(self).as_bytes())
+        file::create_secret(path, to_bytes(self).as_bytes())
     }
 
     /// What the key is for.
@@ -169,13 +223,29 @@ pub struct LogFile {
     seed: Seed,
     /// The last anchor that was signed, if one was.
     pub signed: Option<SignedAnchor>,
+    #[serde(skip)]
+    lock: Option<Lock>,
+}
+
+impl Secret for LogFile {
+    fn label(&self) -> Label {
+        Label { holds: Holds::Anchors, name: self.public.to_string(), encrypted: self.lock.is_some() }
+    }
+
+    fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
+    fn set_lock(&mut self, lock: Option<Lock>) {
+        self.lock = lock;
+    }
 }
 
 impl LogFile {
     /// The file of a log.
     #[must_use]
     pub fn new(chain: ChainId, log: LogId, key: SigningKey) -> Self {
-        Self { version: Version, chain, log, public: key.public(), seed: Seed(key), signed: None }
+        Self { version: Version, chain, log, public: key.public(), seed: Seed(key), signed: None, lock: None }
     }
 
     /// Reads a log file.
@@ -183,8 +253,11 @@ impl LogFile {
     /// # Errors
     /// As [`KeyFile::load_any`].
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let file: Self = load(path)?;
-        if file.seed.0.public() == file.public { Ok(file) } else { Err(Error::KeyMismatch("public")) }
+        load::<Self>(path)?.checked()
+    }
+
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        if self.seed.0.public() == self.public { Ok(self) } else { Err(Error::KeyMismatch("public")) }
     }
 
     /// Writes the file, whole or not at all, over what stood there.
@@ -192,7 +265,7 @@ impl LogFile {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        file::replace_secret(path, to_json(self).as_bytes())
+        file::replace_secret(path, to_bytes(self).as_bytes())
     }
 
     /// The key that signs the log's anchors.
@@ -200,13 +273,6 @@ impl LogFile {
     pub const fn key(&self) -> &SigningKey {
         &self.seed.0
     }
-}
-
-/// Reads a file of secrets. What stands in it is not repeated in the error.
-pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = Zeroizing::new(file::read_secret(path, MAX_BYTES)?);
-    let text = std::str::from_utf8(&bytes).map_err(|error| Error::Utf8 { at: error.valid_up_to() })?;
-    serde_json::from_str(text).map_err(|error| Error::Json { line: error.line(), column: error.column(), hint: String::new() })
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> Zeroizing<String> {

@@ -26,6 +26,13 @@ pub fn peer_id_text(key: &PublicKey) -> String {
     bs58::encode(peer_id_bytes(key)).into_string()
 }
 
+/// The bytes of a peer id out of its text, if it is that of a usable ed25519 key.
+#[must_use]
+pub fn parse(text: &str) -> Option<Vec<u8>> {
+    let bytes = bs58::decode(text).into_vec().ok()?;
+    key_of_peer(&bytes).map(|_| bytes)
+}
+
 /// The key that a peer id holds, if it is that of a usable ed25519 key.
 #[must_use]
 pub fn key_of_peer(id: &[u8]) -> Option<PublicKey> {

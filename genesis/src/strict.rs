@@ -20,7 +20,9 @@ const TWICE: &str = "stands twice: ";
 pub(crate) fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| Error::Utf8 { at: error.valid_up_to() })?;
     let Checked(given) = serde_json::from_str(text).map_err(|error| refused(&error))?;
-    let value: T = serde_json::from_str(text).map_err(|error| refused(&error))?;
+    let value = types::guarded(|| serde_json::from_str::<T>(text));
+    let broken = |_| Error::Json { line: 0, column: 0, hint: ": a text that should be base64 is none".to_owned() };
+    let value = value.map_err(broken)?.map_err(|error| refused(&error))?;
     let kept = serde_json::to_value(&value).expect("what was read can be written");
     match lost(&given, &kept) {
         Some(path) => Err(Error::UnknownField(path)),

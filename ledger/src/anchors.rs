@@ -8,6 +8,7 @@ use crate::account;
 use crate::error::Refusal;
 use crate::params::Params;
 use crate::state::{Note, State, key};
+use crate::transaction::Verified;
 
 /// Reads a log's record.
 #[must_use]
@@ -65,14 +66,15 @@ pub fn retire(state: &mut State<'_>, params: &Params, height: Height, owner: &Ad
     Ok(())
 }
 
-/// Takes an anchor into its log and into the log of all anchors. The same anchor again is done already.
+/// Takes the anchor that a transaction carries into its log and into the log of all anchors. The same anchor again is
+/// done already. Its signature is checked once for a key, however often the transaction is applied.
 ///
 /// # Errors
 /// [`Refusal::UnknownLog`] and [`Refusal::Audit`].
-pub fn anchor(state: &mut State<'_>, chain: &ChainId, anchor: &SignedAnchor) -> Result<Taken, Refusal> {
+pub fn anchor(state: &mut State<'_>, chain: &ChainId, verified: &Verified, anchor: &SignedAnchor) -> Result<Taken, Refusal> {
     let log = anchor.anchor.log;
     let record = read(state, &log).ok_or(Refusal::UnknownLog(log))?;
-    let taken = record.take(chain, anchor)?;
+    let taken = record.take_by(chain, anchor, |key| verified.once(key, || anchor.verify(key)))?;
     if let Taken::New(record) = &taken {
         state.write(key::log(&log), record);
         append(state, anchor);

@@ -213,7 +213,7 @@ fn run(state: &mut State<'_>, params: &Params, block: Block<'_>, verified: &Veri
             event("log", [("log", log.to_string()), ("owner", author.to_string()), ("act", "retire".to_owned())])
         }
         Body::Anchor(anchor) => {
-            let again = matches!(anchors::anchor(state, chain, anchor)?, Taken::Again);
+            let again = matches!(anchors::anchor(state, chain, verified, anchor)?, Taken::Again);
             let log = anchor.anchor.log.to_string();
             event("anchor", [("log", log), ("sequence", anchor.anchor.sequence.to_string()), ("again", again.to_string())])
         }

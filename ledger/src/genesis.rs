@@ -1,6 +1,8 @@
 //! The first state of a chain, out of the application's part of the genesis file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 use audit::log::Frontier;
 use serde::{Deserialize, Serialize};
@@ -11,10 +13,53 @@ use crate::params::{BadParam, Params};
 use crate::stake::{self, Validator, ValidatorStatus};
 use crate::state::{Changes, State, key};
 
+/// What agrees on a chain's blocks. No rule of the ledger depends on it; it stands in the genesis so that
+/// everybody runs the same, and never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The one inside the node.
+    #[default]
+    Embedded,
+    /// CometBFT 0.38, which drives the node's application over ABCI.
+    CometBft,
+}
+
+impl Engine {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_embedded(&self) -> bool {
+        *self == Self::Embedded
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "the embedded engine",
+            Self::CometBft => "CometBFT",
+        })
+    }
+}
+
+impl FromStr for Engine {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "cometbft" => Ok(Self::CometBft),
+            _ => Err("an engine is embedded or cometbft"),
+        }
+    }
+}
+
 /// `app_state` in the genesis file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppState {
+    /// What agrees on the blocks; left out for the embedded engine.
+    #[serde(default, skip_serializing_if = "Engine::is_embedded")]
+    pub engine: Engine,
     /// The parameters to begin with.
     pub params: Params,
     /// Who owns what, beside the stake.

@@ -26,7 +26,7 @@ pub mod transaction;
 
 pub use block::{Block, Misbehavior, Offence, Outcome};
 pub use error::Refusal;
-pub use genesis::AppState;
+pub use genesis::{AppState, Engine};
 pub use params::Params;
 pub use state::{Changes, Note, State, View};
 pub use transaction::{Body, Payer, SignedTransaction, Transaction, TxHash, Verified};

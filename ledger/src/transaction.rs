@@ -1,5 +1,7 @@
 //! Transactions: the bytes that people sign (`docs/spec/transactions.md`).
 
+use std::sync::{Arc, OnceLock};
+
 use audit::{LogId, SignedAnchor};
 use identity::SignedOperation;
 use types::{Address, Amount, ChainId, Decode, DecodeError, Encode, Hash, Height, PublicKey, Reader, Signature, SigningKey, Text};
@@ -170,9 +172,22 @@ pub struct SignedTransaction {
 /// A transaction whose signatures hold: the type is the proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    transaction: Transaction,
+    transaction: Arc<Transaction>,
     size_bytes: usize,
+    signer: Signer,
 }
+
+/// Whose signature the one in a transaction's body was found to be. All copies know it, and it makes none different.
+#[derive(Debug, Clone, Default)]
+struct Signer(Arc<OnceLock<PublicKey>>);
+
+impl PartialEq for Signer {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Signer {}
 
 impl Transaction {
     /// The bytes that author and payer sign: context, version, transaction.
@@ -221,7 +236,7 @@ impl SignedTransaction {
         if !payer_agrees {
             return Err(Refusal::BadSignature { whose: "payer" });
         }
-        Ok(Verified { size_bytes: self.to_bytes().len(), transaction: self.transaction })
+        Ok(Verified { size_bytes: self.to_bytes().len(), transaction: Arc::new(self.transaction), signer: Signer::default() })
     }
 
     /// The transaction's name.
@@ -234,8 +249,18 @@ impl SignedTransaction {
 impl Verified {
     /// What was signed.
     #[must_use]
-    pub const fn transaction(&self) -> &Transaction {
+    pub fn transaction(&self) -> &Transaction {
         &self.transaction
+    }
+
+    /// Has `check` say whether the signature in the body is `key`'s, unless that was found before.
+    pub(crate) fn once<E>(&self, key: &PublicKey, check: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        if self.signer.0.get() != Some(key) {
+            check()?;
+            // Another key may have been found before: then this one is asked for again each time.
+            let _ = self.signer.0.set(*key);
+        }
+        Ok(())
     }
 
     /// The size of the signed transaction, in bytes; the fee depends on it.

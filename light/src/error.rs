@@ -112,6 +112,16 @@ pub enum Error {
         /// The other one.
         found: Hash,
     },
+    /// The header is not the one that the header after it follows on.
+    #[error("the header at height {height} is {found}, the one after it follows on {expected}")]
+    WrongLink {
+        /// The header's height.
+        height: Height,
+        /// What the header after it names.
+        expected: tendermint::Hash,
+        /// The header's hash.
+        found: tendermint::Hash,
+    },
     /// A set of validators is not one that a chain can have.
     #[error("the validator set {0}")]
     Validators(&'static str),
@@ -161,6 +171,7 @@ impl Error {
             Self::ProofForm(_) => 1016,
             Self::ProofRoot { .. } => 1017,
             Self::AppHash { .. } => 1018,
+            Self::WrongLink { .. } => 1028,
         }
     }
 

@@ -387,14 +387,14 @@ fn since_1970(time: Time) -> Result<Time, Error> {
 }
 
 /// Seconds since 1970, then nanoseconds.
-fn put_time(time: Time, out: &mut Vec<u8>) {
+pub(crate) fn put_time(time: Time, out: &mut Vec<u8>) {
     // Nothing earlier seals or opens.
     let since = time.duration_since(Time::unix_epoch()).unwrap_or_default();
     since.as_secs().encode(out);
     since.subsec_nanos().encode(out);
 }
 
-fn get_time(reader: &mut Reader<'_>) -> Result<Time, DecodeError> {
+pub(crate) fn get_time(reader: &mut Reader<'_>) -> Result<Time, DecodeError> {
     let refused = || DecodeError::Value { what: "time" };
     let seconds = i64::try_from(u64::decode(reader)?).map_err(|_| refused())?;
     Time::from_unix_timestamp(seconds, u32::decode(reader)?).map_err(|_| refused())

@@ -7,9 +7,11 @@
 //! period: validators that left longer ago have nothing to lose by signing a false block.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tendermint::block::CommitSig;
 use tendermint::block::signed_header::SignedHeader;
 use tendermint::crypto::default::signature::Verifier as Zip215;
 use tendermint::crypto::signature;
@@ -130,9 +132,12 @@ impl LightBlock {
     }
 }
 
-/// How long trust lasts, and how far a header may be ahead of the clock.
+/// How long trust lasts, how far it reaches, and how far a header may be ahead of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
+    /// The share of the trusted power that must have signed a distant block: from a third, of which one honest
+    /// validator is a part, to the whole. More than it, never as much. A third.
+    pub trust_level: TrustThreshold,
     /// Shorter than the time for which a validator that left can still be punished. 14 days.
     pub trusting_period: Duration,
     /// 5 seconds.
@@ -141,7 +146,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trusting_period: Duration::from_secs(14 * 24 * 60 * 60), clock_drift: Duration::from_secs(5) }
+        Self {
+            trust_level: TrustThreshold::ONE_THIRD,
+            trusting_period: Duration::from_secs(14 * 24 * 60 * 60),
+            clock_drift: Duration::from_secs(5),
+        }
     }
 }
 
@@ -178,6 +187,55 @@ impl Trust {
             header_hash: Some(checkpoint.header_hash),
             validators: checkpoint.next_validators.clone(),
         }
+    }
+
+    pub(crate) const fn kept(
+        chain: ChainId,
+        origin: Origin,
+        height: Height,
+        time: Time,
+        header_hash: Option<Hash>,
+        validators: Validators,
+    ) -> Self {
+        Self { chain, origin, height, time, header_hash, validators }
+    }
+
+    /// What is believed once a block is: what comes with it was believed by whoever says so.
+    pub(crate) fn at(chain: ChainId, origin: Origin, block: &LightBlock) -> Self {
+        Self {
+            chain,
+            origin,
+            height: block.height(),
+            time: block.time(),
+            header_hash: Some(block.hash()),
+            validators: block.next_validators.clone(),
+        }
+    }
+
+    /// What is believed of one block alone, by its hash: the validators that it names signed it.
+    pub(crate) fn named(chain: ChainId, origin: Origin, hash: Hash, header: &block::Header, validators: Validators) -> Self {
+        Self { chain, origin, height: Height::from(header.height), time: header.time, header_hash: Some(hash), validators }
+    }
+
+    /// Trust in the one block that somebody vouches for by height and hash; its validators and the next come from whoever
+    /// serves it, and are those that the header names.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] for a block of another hash; [`Error::WrongHeight`] for one of another height; as
+    /// [`Trust::accept`] for one that its validators did not sign; [`Error::WrongHandoff`].
+    pub fn vouched(height: Height, hash: Hash, block: &LightBlock) -> Result<Self, Error> {
+        if block.height() != height {
+            return Err(Error::WrongHeight { trusted: height, found: block.height() });
+        }
+        if block.hash() != hash {
+            return Err(Error::Conflict { height, trusted: hash, found: block.hash() });
+        }
+        let header = &block.signed_header.header;
+        let chain: ChainId = header.chain_id.as_str().parse().map_err(|_| Error::Form("names no chain"))?;
+        let origin = Origin::Checkpoint { height, time: header.time };
+        Self::named(chain.clone(), origin, hash, header, block.validators.clone()).accept(&block.signed_header)?;
+        check_next(header, &block.next_validators)?;
+        Ok(Self::at(chain, origin, block))
     }
 
     /// The chain.
@@ -309,17 +367,31 @@ impl Trust {
             next_validators: self.validators.set(),
             next_validators_hash: self.validators.set().hash(),
         };
-        let options = options::Options {
-            trust_threshold: TrustThreshold::ONE_THIRD,
-            trusting_period: options.trusting_period,
-            clock_drift: options.clock_drift,
-        };
+        let level = options.trust_level;
+        let options =
+            options::Options { trust_threshold: level, trusting_period: options.trusting_period, clock_drift: options.clock_drift };
         let verified = Verified::new(self.chain.clone(), &block.signed_header)?;
         // The sets first: whose votes they are is known only then.
         judge(ProdVerifier::default().verify_validator_sets(&untrusted()), options.trusting_period)?;
+        // What too few even claim to have signed is no further without working out a signature.
+        if verified.height() > self.height.next() {
+            self.check_claims(&block.signed_header, level)?;
+        }
         let verifier = Votes::check(&block.signed_header, &block.validators, crypto)?.published();
         judge(verifier.verify_update_header(untrusted(), trusted, &options, now), options.trusting_period)?;
         Ok(verified)
+    }
+
+    /// Whether enough of the trusted power stands under the commit, if all the signatures hold.
+    fn check_claims(&self, signed: &SignedHeader, level: TrustThreshold) -> Result<(), Error> {
+        let voters: BTreeSet<_> =
+            signed.commit.signatures.iter().filter(|entry| entry.is_commit()).filter_map(CommitSig::validator_address).collect();
+        let set = self.validators.set();
+        let claimed =
+            set.validators().iter().filter(|validator| voters.contains(&validator.address)).map(|validator| validator.power()).sum();
+        let total = set.total_voting_power().value();
+        let enough = u128::from(claimed) * u128::from(level.denominator()) > u128::from(total) * u128::from(level.numerator());
+        if enough { Ok(()) } else { Err(Error::NotEnoughTrust { signed: claimed, total }) }
     }
 
     fn advance(&mut self, verified: Verified, next: &Validators) -> Result<Verified, Error> {
@@ -370,7 +442,7 @@ impl Trust {
     }
 }
 
-fn check_next(header: &block::Header, next: &Validators) -> Result<(), Error> {
+pub(crate) fn check_next(header: &block::Header, next: &Validators) -> Result<(), Error> {
     let (expected, found) = (header.next_validators_hash, next.hash());
     if expected == tendermint::Hash::Sha256(found.0) {
         return Ok(());

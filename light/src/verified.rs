@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tendermint::Time;
-use tendermint::block::Header;
 use tendermint::block::signed_header::SignedHeader;
+use tendermint::block::{Commit, Header};
 use types::{ChainId, Hash, Height};
 
-use crate::{Error, Sealed, StateProof, validators};
+use crate::{Error, Origin, Sealed, StateProof, Trust, Validators, validators};
 
 /// A header whose commit was checked. Only [`crate::Trust`] makes one, so the type is the proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,19 @@ impl Verified {
     /// As [`Sealed::of`].
     pub fn sealed(&self) -> Result<Sealed, Error> {
         Sealed::of(&self.signed)
+    }
+
+    /// Whether `commit` is for this header, too, by all rules of [`crate::Trust::accept`]: the one in the next block is often
+    /// another than the one that came with the header.
+    ///
+    /// # Errors
+    /// As [`crate::Trust::accept`].
+    pub fn is_committed_by(&self, commit: &Commit, validators: &Validators) -> Result<(), Error> {
+        let origin = Origin::Checkpoint { height: self.height(), time: self.time() };
+        let trust = Trust::named(self.chain.clone(), origin, self.hash, self.header(), validators.clone());
+        let refused = |_| Error::WrongHeight { trusted: self.height(), found: Height::from(commit.height) };
+        let signed = SignedHeader::new(self.header().clone(), commit.clone()).map_err(refused)?;
+        trust.accept(&signed).map(drop)
     }
 
     /// What the state held at `key`, by an ICS-23 proof as the node's RPC gives it: `None` when the

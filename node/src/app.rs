@@ -1,16 +1,21 @@
 //! The application: the ledger over the store, as an engine drives it.
 
+mod alone;
+
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consensus::host::{Decided, HostError, Proposed};
+use consensus::malachite::probe::Probe;
 use consensus::{Application, ChainState, Host, Pace};
 use genesis::Genesis;
 use ledger::block::{self, Block, Misbehavior, Offence};
 use ledger::governance::upgrade::FIRST_VERSION;
 use ledger::{Changes, Note, Outcome, Refusal, State, TxHash, Verified};
+use rayon::prelude::*;
 use tendermint::abci::types::{BlockSignatureInfo, CommitInfo, Misbehavior as AbciMisbehavior, MisbehaviorKind};
 use tendermint::abci::{Code, request, response};
 use tendermint::block::{BlockIdFlag, Commit, Height};
@@ -21,16 +26,19 @@ use tendermint::{AppHash, Time, validator};
 use tokio::sync::{Notify, broadcast};
 use types::{Address, ChainId, Hash, Millis, PublicKey};
 
+use crate::abci::Checked;
 use crate::evidence::{self, Pool};
+use crate::gossip::peers::Peers;
 use crate::mempool::{Mempool, NotTaken, Taken};
+use crate::state::Upkeep;
 use crate::store::Store;
 use crate::{query, tree, upgrade};
 
 /// At most this many executed proposals are remembered until one of them is decided.
 const EXECUTED: usize = 8;
 
-/// Above this many unknown transactions, their signatures are checked on every core.
-const PARALLEL_ABOVE: usize = 16;
+/// So many unknown transactions and more have their signatures checked on every core.
+const PARALLEL_FROM: usize = 4;
 
 /// A committed block, as subscribers get it.
 pub type Committed = Arc<Decided>;
@@ -43,8 +51,12 @@ pub struct App {
     genesis: Arc<Genesis>,
     state: RwLock<ChainState>,
     mempool: Mutex<Mempool>,
+    /// What was checked here lately: it may wait in CometBFT's mempool, come in a block, or once more from a peer.
+    checked: Mutex<Checked>,
     evidence: Mutex<Pool>,
     executed: Mutex<VecDeque<(tendermint::Hash, Arc<Outcome>)>>,
+    /// How often transactions were executed.
+    executions: AtomicU64,
     finalized: Mutex<Option<Finalized>>,
     pace: RwLock<Pace>,
     committed_at: Mutex<Instant>,
@@ -53,6 +65,9 @@ pub struct App {
     accusations: Arc<Notify>,
     blocks: broadcast::Sender<Committed>,
     arrivals: broadcast::Sender<Bytes>,
+    upkeep: OnceLock<Arc<Upkeep>>,
+    peers: Peers,
+    probe: RwLock<Option<Probe>>,
 }
 
 /// A block, as far as its execution depends on it.
@@ -69,6 +84,8 @@ struct Content<'a> {
 #[derive(Debug)]
 struct Finalized {
     height: Height,
+    hash: tendermint::Hash,
+    time: Time,
     outcome: Arc<Outcome>,
     update: Option<tree::Update>,
 }
@@ -92,8 +109,10 @@ impl App {
             genesis,
             state: RwLock::new(state),
             mempool: Mutex::default(),
+            checked: Mutex::default(),
             evidence: Mutex::new(evidence),
             executed: Mutex::default(),
+            executions: AtomicU64::new(0),
             finalized: Mutex::default(),
             pace: RwLock::new(pace),
             committed_at: Mutex::new(Instant::now()),
@@ -102,12 +121,25 @@ impl App {
             accusations: Arc::new(Notify::new()),
             blocks: broadcast::channel(256).0,
             arrivals: broadcast::channel(4096).0,
+            upkeep: OnceLock::new(),
+            peers: Peers::default(),
+            probe: RwLock::default(),
         })
     }
 
     /// The database.
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Has what is done beside committing hear of each block from now on; the first one stays.
+    pub fn attach(&self, upkeep: Arc<Upkeep>) {
+        let _ = self.upkeep.set(upkeep);
+    }
+
+    /// What is done beside committing, where something is.
+    pub fn upkeep(&self) -> Option<&Arc<Upkeep>> {
+        self.upkeep.get()
     }
 
     /// The genesis.
@@ -125,6 +157,25 @@ impl App {
     #[must_use]
     pub fn waiting(&self) -> usize {
         lock(&self.mempool).len()
+    }
+
+    /// How many transactions wait that can be in the next block, and their bytes together.
+    #[must_use]
+    pub fn waiting_size(&self) -> (usize, usize) {
+        lock(&self.mempool).oldest().fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()))
+    }
+
+    /// What [`App::submit`] would say to a transaction if there were room. Blocks for the time of a signature check.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn would_take(&self, bytes: Bytes) -> Result<(), NotTaken> {
+        if self.is_waiting(&Hash::sha256(&[&bytes])) {
+            return Err(NotTaken::Waiting);
+        }
+        let verified = block::verify(&bytes)?;
+        let (height, time) = self.next();
+        lock(&self.mempool).would_take(&self.store, Block::new(&self.chain, height, time), bytes, verified)
     }
 
     /// Whether a transaction waits, ready or held.
@@ -165,6 +216,23 @@ impl App {
         self.arrivals.subscribe()
     }
 
+    /// The node's peers on the network of transactions.
+    #[must_use]
+    pub const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Tells of the engine that runs over this application.
+    pub fn is_driven(&self, probe: Probe) {
+        *self.probe.write().unwrap_or_else(PoisonError::into_inner) = Some(probe);
+    }
+
+    /// For questions to the embedded engine, once it has started.
+    #[must_use]
+    pub fn probe(&self) -> Option<Probe> {
+        self.probe.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Hears of a peer's height.
     pub fn hear(&self, height: u64) {
         let mut heard = lock(&self.heard);
@@ -187,12 +255,32 @@ impl App {
         if self.is_waiting(&Hash::sha256(&[&bytes])) {
             return Err(NotTaken::Waiting);
         }
-        let verified = block::verify(&bytes)?;
+        let verified = self.verify_once(&bytes)?;
         let (height, time) = self.next();
         let next = Block::new(&self.chain, height, time);
         let taken = lock(&self.mempool).take(&self.store, next, bytes, verified)?;
         self.arrived(&taken.ready);
         Ok(taken)
+    }
+
+    /// As [`App::submit`] of one after the other, their signatures checked on every core.
+    pub fn submit_all(&self, transactions: &[Bytes]) -> Vec<Result<Taken, NotTaken>> {
+        let verified = self.verify_all(transactions);
+        let (height, time) = self.next();
+        let next = Block::new(&self.chain, height, time);
+        let mut mempool = lock(&self.mempool);
+        let take = |(bytes, verified): (&Bytes, Result<Verified, Refusal>)| {
+            let taken = mempool.take(&self.store, next, bytes.clone(), verified?)?;
+            self.arrived(&taken.ready);
+            Ok(taken)
+        };
+        transactions.iter().zip(verified).map(take).collect()
+    }
+
+    /// How many transactions this process has executed, a transaction as often as it was.
+    #[must_use]
+    pub fn executed(&self) -> u64 {
+        self.executions.load(Ordering::Relaxed)
     }
 
     /// Says that there is work.
@@ -238,34 +326,39 @@ impl App {
     }
 
     /// The height and, for want of it, the last time, at which waiting transactions are judged.
-    fn next(&self) -> (types::Height, Millis) {
+    pub(crate) fn next(&self) -> (types::Height, Millis) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         (state.next_height().into(), millis(state.last_time))
     }
 
-    /// Reads and verifies transactions; those that waited here were verified before.
+    /// Reads and verifies transactions; those that waited here, or came before, were verified then.
     fn verify_all(&self, transactions: &[Bytes]) -> Vec<Result<Verified, Refusal>> {
         let known: Vec<Option<Verified>> = {
-            let mempool = lock(&self.mempool);
-            transactions.iter().map(|bytes| mempool.verified(&Hash::sha256(&[bytes])).cloned()).collect()
+            let (mempool, checked) = (lock(&self.mempool), lock(&self.checked));
+            let known = |hash| mempool.verified(&hash).or_else(|| checked.get(&hash)).cloned();
+            transactions.iter().map(|bytes| known(Hash::sha256(&[bytes]))).collect()
         };
         let verify = |(bytes, known): (&Bytes, &Option<Verified>)| known.clone().map_or_else(|| block::verify(bytes), Ok);
         let unknown = known.iter().filter(|known| known.is_none()).count();
-        if unknown <= PARALLEL_ABOVE {
-            return transactions.iter().zip(&known).map(verify).collect();
+        let verified: Vec<Result<Verified, Refusal>> = if unknown < PARALLEL_FROM {
+            transactions.iter().zip(&known).map(verify).collect()
+        } else {
+            transactions.par_iter().zip(&known).with_min_len(PARALLEL_FROM / 2).map(verify).collect()
+        };
+        if unknown > 0 {
+            // It may come again: in a block, or behind its block, from a peer.
+            let mut checked = lock(&self.checked);
+            let new = transactions.iter().zip(&known).zip(&verified).filter(|((_, known), _)| known.is_none());
+            for (bytes, verified) in new.filter_map(|((bytes, _), verified)| Some((bytes, verified.as_ref().ok()?))) {
+                checked.remember(Hash::sha256(&[bytes]), verified.clone());
+            }
         }
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let share = transactions.len().div_ceil(cores);
-        std::thread::scope(|scope| {
-            let shares = transactions.chunks(share).zip(known.chunks(share));
-            let threads: Vec<_> =
-                shares.map(|(bytes, known)| scope.spawn(move || bytes.iter().zip(known).map(verify).collect::<Vec<_>>())).collect();
-            threads.into_iter().flat_map(|thread| thread.join().expect("a signature check does not panic")).collect()
-        })
+        verified
     }
 
     fn execute(&self, proposed: &Content<'_>) -> Result<Outcome, (usize, Refusal)> {
         let Content { height, time, commit, misbehavior, transactions } = proposed;
+        self.executions.fetch_add(transactions.len() as u64, Ordering::Relaxed);
         let absent: Vec<Address> = commit.map(absent).unwrap_or_default();
         let misbehavior: Vec<Misbehavior> = misbehavior.iter().map(offence).collect();
         let block = Block { chain: &self.chain, height: (*height).into(), time: millis(*time), misbehavior: &misbehavior, absent: &absent };
@@ -275,6 +368,17 @@ impl App {
     /// The engine's parameters from an upgrade on.
     fn params_of(&self, app: u64) -> consensus_params::Params {
         consensus_params::Params { version: Some(VersionParams { app }), ..self.chain().params }
+    }
+
+    /// What the engine is told of a block that was executed.
+    fn answer(&self, outcome: &Outcome, update: Option<&tree::Update>) -> response::FinalizeBlock {
+        response::FinalizeBlock {
+            events: outcome.events.clone(),
+            tx_results: outcome.results.clone(),
+            validator_updates: outcome.validator_updates.iter().map(update_of).collect(),
+            consensus_param_updates: outcome.app_version.map(|app| self.params_of(app)),
+            app_hash: update.map_or_else(|| self.chain().app_hash, |update| app_hash(update.root)),
+        }
     }
 
     fn remember(&self, hash: tendermint::Hash, outcome: Outcome) -> Arc<Outcome> {
@@ -342,6 +446,7 @@ impl Application for App {
         let next = Block::new(&self.chain, request.height.into(), millis(request.time));
         let mut room = usize::try_from(request.max_tx_bytes).unwrap_or(0);
         let verified = self.verify_all(&request.txs);
+        self.executions.fetch_add(request.txs.len() as u64, Ordering::Relaxed);
         let mut chosen = Vec::new();
         for (bytes, verified) in request.txs.into_iter().zip(verified) {
             let Some(left) = room.checked_sub(bytes.len() + 8) else {
@@ -394,23 +499,17 @@ impl Application for App {
             });
             self.remember(request.hash, outcome)
         });
-        let state_hash = self.chain().app_hash;
         let update = (!outcome.changes.is_empty())
             .then(|| tree::update(&self.store, self.store.tree_version() + 1, &outcome.changes).expect("the stored state tree is whole"));
-        let app_hash = update.as_ref().map_or(state_hash, |update| app_hash(update.root));
-        let answer = response::FinalizeBlock {
-            events: outcome.events.clone(),
-            tx_results: outcome.results.clone(),
-            validator_updates: outcome.validator_updates.iter().map(update_of).collect(),
-            consensus_param_updates: outcome.app_version.map(|app| self.params_of(app)),
-            app_hash,
-        };
-        *lock(&self.finalized) = Some(Finalized { height: request.height, outcome, update });
+        let answer = self.answer(&outcome, update.as_ref());
+        let (height, hash, time) = (request.height, request.hash, request.time);
+        *lock(&self.finalized) = Some(Finalized { height, hash, time, outcome, update });
         answer
     }
 
     fn commit(&self) -> response::Commit {
         // The embedded engine commits with `Host::commit_block`, state and block in one write.
+        self.commit_state().expect("a finalized block becomes durable, or the node must not go on");
         response::Commit { data: Bytes::new(), retain_height: Height::from(0u32) }
     }
 
@@ -431,7 +530,12 @@ impl Host for App {
     }
 
     fn earliest(&self) -> Height {
-        self.chain().initial_height
+        let initial = self.state.read().unwrap_or_else(PoisonError::into_inner).initial_height;
+        self.store.earliest(initial)
+    }
+
+    fn last_commit(&self) -> Option<Commit> {
+        self.store.commit_of(self.chain().tip())
     }
 
     fn decided(&self, height: Height) -> Option<(tendermint::Block, Commit)> {
@@ -458,6 +562,9 @@ impl Host for App {
         self.store.commit(&decided, changes, notes, update.as_ref()).map_err(|error| HostError(format!("{error:#}")))?;
         consensus::fault::point("store.commit.after");
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = decided.state.clone();
+        if let Some(upkeep) = self.upkeep() {
+            upkeep.after_commit(decided.block.header.height.value());
+        }
         *self.pace.write().unwrap_or_else(PoisonError::into_inner) = pace(&block::params(&State::new(&self.store)));
         self.announce(decided, changes);
         Ok(())

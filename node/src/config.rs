@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
+use crate::state;
+
 /// `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,17 +22,54 @@ pub struct Config {
     pub gossip: Network,
     /// Where clients ask.
     pub rpc: Rpc,
+    /// Where searches are answered from.
+    #[serde(default)]
+    pub index: crate::index::Config,
+    /// What is kept of the chain, and where a new node begins.
+    #[serde(default, skip_serializing_if = "state::Settings::is_default")]
+    pub state: state::Settings,
+    /// Where the validator's key is, if not in this home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<crate::signer::Config>,
 }
 
 /// One of the node's two libp2p networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// The address to listen on, as a multiaddress: `/ip4/127.0.0.1/tcp/26656`.
+    /// The address to listen on, as a multiaddress: `/ip4/127.0.0.1/tcp/26656`, or `/ip4/127.0.0.1/udp/26656/quic-v1` for QUIC.
     pub listen: Multiaddr,
     /// Nodes to stay connected to.
     #[serde(default)]
     pub peers: Vec<Multiaddr>,
+    /// Where others reach this node, IP addresses alone; without any, where it listens, or the address that its
+    /// peers see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub announce: Vec<Multiaddr>,
+    /// Whether, for transactions, it finds other nodes and is found by them, and, for blocks, connects to the
+    /// validators that are found.
+    #[serde(default = "yes")]
+    pub discover: bool,
+    /// At most so many connections that others opened come from one IPv4 address or one /64 of IPv6.
+    #[serde(default = "max_per_address")]
+    pub max_per_address: usize,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// A household, an office or a small hoster.
+const fn max_per_address() -> usize {
+    8
+}
+
+impl Network {
+    /// A network with these peers and the usual settings.
+    #[must_use]
+    pub const fn new(listen: Multiaddr, peers: Vec<Multiaddr>) -> Self {
+        Self { listen, peers, announce: Vec::new(), discover: yes(), max_per_address: max_per_address() }
+    }
 }
 
 /// The RPC server.
@@ -70,10 +109,22 @@ impl Home {
         self.0.join("validator.key")
     }
 
+    /// What proves the node's peer id to be the validator's, where its key is with a remote signer.
+    #[must_use]
+    pub fn validator_proof(&self) -> PathBuf {
+        self.0.join("validator.proof")
+    }
+
     /// The key of the node's peer id.
     #[must_use]
     pub fn node_key(&self) -> PathBuf {
         self.0.join("node.key")
+    }
+
+    /// The addresses of other nodes.
+    #[must_use]
+    pub fn addresses(&self) -> PathBuf {
+        self.data().join("addresses")
     }
 
     /// What the node writes.
@@ -88,10 +139,34 @@ impl Home {
         self.data().join("db")
     }
 
+    /// The snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.data().join("snapshots")
+    }
+
+    /// The index, where it is a file.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.data().join("index.sqlite")
+    }
+
+    /// What was fetched of a snapshot by a sync of the state that is not done.
+    #[must_use]
+    pub fn statesync(&self) -> PathBuf {
+        self.data().join("statesync")
+    }
+
     /// The engine's log.
     #[must_use]
     pub fn wal(&self) -> PathBuf {
         self.data().join("consensus.wal")
+    }
+
+    /// The engine's log while a validator follows because its signer is away.
+    #[must_use]
+    pub fn following(&self) -> PathBuf {
+        self.data().join("following.wal")
     }
 
     /// The signing guard.
@@ -153,7 +228,7 @@ listen = "127.0.0.1:26657"
         let config = load(GOOD).expect("a configuration");
         config.save(&path).expect("a file");
         assert_eq!(Config::load(&path).expect("a configuration"), config);
-        assert_eq!(config.gossip, Network { listen: "/ip4/127.0.0.1/tcp/26660".parse().expect("an address"), peers: Vec::new() });
+        assert_eq!(config.gossip, Network::new("/ip4/127.0.0.1/tcp/26660".parse().expect("an address"), Vec::new()));
         assert_eq!((config.moniker.as_str(), config.consensus.peers.len(), config.rpc.listen.port()), ("one", 1, 26657));
     }
 

@@ -2,39 +2,55 @@
 //!
 //! A transaction is forwarded only by nodes that took it into their own mempool, so what is
 //! malformed, badly signed or unpaid stops at the first honest node. Nodes also tell their height,
-//! so that one which must catch up before it may sign knows how far. The format's page is
+//! so that one which must catch up before it may sign knows how far. Nodes find each other by asking whom
+//! they are connected to (`discovery`), and who does wrong is kept out (`standing`, `doors`). The format's page is
 //! `docs/spec/gossip.md`.
 
+mod announcement;
+mod attempts;
+mod book;
+mod discovery;
+mod doors;
 mod evidence;
+mod exchange;
 mod judging;
+mod meeting;
 mod offers;
+mod own;
+pub mod peers;
+mod place;
+mod scores;
+mod standing;
+mod validators;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageAuthenticity, ValidationMode};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, tcp, yamux};
-use tokio::sync::broadcast;
-use types::{ChainId, Hash, SigningKey};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, ping, tcp, yamux};
+use tokio::sync::{broadcast, watch};
+use types::{ChainId, Hash};
 
+use self::discovery::Discovery;
+pub use self::discovery::Setup;
 use self::evidence::Accusations;
 use self::judging::{Checked, Judge, Judged, Received};
 use self::offers::{First, Offers};
 use crate::app::App;
-use crate::config::Network;
 
 /// A message carries this many bytes at most: a transaction and its stamp.
 const MAX_MESSAGE: usize = ledger::transaction::MAX_BYTES + 64;
-/// At most this many connections that others opened.
-const MAX_INBOUND: u32 = 128;
 /// At most this many transactions are offered again in one second.
 const OFFERED_AGAIN: usize = 64;
 /// At most this many bytes of them.
 const OFFERED_AGAIN_BYTES: usize = 64 * 1024;
+/// How often a connection is tried, and how long an answer may take.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often peers are dialled, heights told, and waiting transactions offered again.
 const TICK: Duration = Duration::from_secs(1);
 /// A transaction is offered at most once in so many seconds, by all nodes together.
@@ -47,16 +63,25 @@ const UNREPORTED: usize = 1024;
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
+    /// First: whom it refuses the others must not have seen, request-response least of all, which counts connections before they are open.
+    doors: doors::Behaviour,
     gossip: gossipsub::Behaviour,
     identify: identify::Behaviour,
-    limits: connection_limits::Behaviour,
+    ping: ping::Behaviour,
+    exchange: exchange::Behaviour,
 }
 
 /// The gossip of one node.
 pub struct Gossip {
     swarm: Swarm<Behaviour>,
     app: Arc<App>,
-    peers: Vec<Multiaddr>,
+    discovery: Discovery,
+    /// What peers say that they are.
+    agents: BTreeMap<PeerId, String>,
+    /// What every node of this chain says that it speaks.
+    protocol_version: String,
+    /// The height of which the validators are known.
+    validators_at: Option<u64>,
     transactions: IdentTopic,
     heights: IdentTopic,
     offers: Offers,
@@ -68,7 +93,7 @@ pub struct Gossip {
 
 impl std::fmt::Debug for Gossip {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gossip").field("peers", &self.peers).finish_non_exhaustive()
+        f.debug_struct("Gossip").field("discovery", &self.discovery).finish_non_exhaustive()
     }
 }
 
@@ -77,24 +102,46 @@ impl Gossip {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub fn start(network: &Network, key: &SigningKey, app: Arc<App>) -> anyhow::Result<Self> {
-        let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key.seed())?;
+    pub fn start(setup: &Setup<'_>, app: Arc<App>) -> anyhow::Result<Self> {
+        let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*setup.key.seed())?;
         let chain = app.genesis().chain().clone();
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(keypair.clone())
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)?
-            .with_behaviour(|keypair| Ok(behaviour(&chain, keypair, MAX_MESSAGE)?))?
+            .with_quic()
+            .with_dns()?
+            .with_behaviour(|keypair| Ok(behaviour(&chain, keypair, MAX_MESSAGE, setup.moniker, setup.gossip.max_per_address)?))?
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
-        swarm.listen_on(network.listen.clone())?;
+        swarm.listen_on(setup.gossip.listen.clone())?;
         let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
         swarm.behaviour_mut().gossip.subscribe(&transactions)?;
         swarm.behaviour_mut().gossip.subscribe(&heights)?;
         let accusations = Accusations::start(Arc::clone(&app), &chain);
         swarm.behaviour_mut().gossip.subscribe(accusations.topic())?;
         let (judge, verdicts) = Judge::start(Arc::clone(&app), UNJUDGED, UNREPORTED);
-        let (peers, offers) = (network.peers.clone(), Offers::default());
-        Ok(Self { swarm, app, peers, transactions, heights, offers, judge, verdicts, accusations, dropped: 0 })
+        let discovery = Discovery::new(setup, &chain, validators::peers(&app), u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX));
+        Ok(Self {
+            swarm,
+            app,
+            discovery,
+            agents: BTreeMap::new(),
+            protocol_version: protocol_version(&chain),
+            validators_at: None,
+            transactions,
+            heights,
+            offers: Offers::default(),
+            judge,
+            verdicts,
+            accusations,
+            dropped: 0,
+        })
+    }
+
+    /// Where the validators are to which the engine is to stay connected, as that changes.
+    #[must_use]
+    pub fn validators(&self) -> watch::Receiver<Vec<Multiaddr>> {
+        self.discovery.persistent()
     }
 
     /// Runs until the task is dropped.
@@ -127,13 +174,18 @@ impl Gossip {
 
     fn handle(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening for transactions"),
-            SwarmEvent::ConnectionEstablished { peer_id, num_established, .. } if num_established.get() == 1 => {
-                tracing::debug!(%peer_id, "peer connected");
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!(%address, "listening for transactions");
+                self.discovery.own.listens(&address);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                tracing::debug!(%peer_id, "peer disconnected");
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => self.connected(peer_id, &endpoint),
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.disconnected(&peer_id),
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => self.not_there(peer_id, &error),
+            SwarmEvent::Behaviour(BehaviourEvent::Exchange(event)) => self.exchanged(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.identified(peer_id, &info);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.pinged(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message })) => {
                 self.receive(propagation_source, message_id, message);
             }
@@ -236,16 +288,7 @@ impl Gossip {
     }
 
     fn tick(&mut self) {
-        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        if connected.len() < self.peers.len() {
-            for peer in self.peers.clone() {
-                // An address that is connected already closes the second connection by itself.
-                let known = peer.iter().any(|part| matches!(part, libp2p::multiaddr::Protocol::P2p(id) if connected.contains(&id)));
-                if !known && let Err(error) = self.swarm.dial(peer) {
-                    tracing::debug!(%error, "could not dial a peer");
-                }
-            }
-        }
+        self.meet();
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
             tracing::debug!(dropped, "transactions came faster than they can be judged");
@@ -279,35 +322,49 @@ fn window() -> u64 {
     since_1970().as_secs() / WINDOW_S
 }
 
-/// The name of a message. A height is its teller's; a transaction has one name whoever offers it.
-fn name(message: &gossipsub::Message, heights: &gossipsub::TopicHash) -> gossipsub::MessageId {
-    let source = message.source.filter(|_| message.topic == *heights).map_or_else(Vec::new, |source| source.to_bytes());
-    gossipsub::MessageId::from(Hash::sha256(&[&message.data, &source]).0.to_vec())
+/// The name of a message: whoever tells it, it has one, so that copies are known by it.
+fn name(message: &gossipsub::Message) -> gossipsub::MessageId {
+    gossipsub::MessageId::from(Hash::sha256(&[&message.data]).0.to_vec())
 }
 
 fn topic(chain: &ChainId, name: &str) -> IdentTopic {
     IdentTopic::new(format!("/zynk/{chain}/{name}/1"))
 }
 
-fn behaviour(chain: &ChainId, keypair: &libp2p::identity::Keypair, max_message: usize) -> anyhow::Result<Behaviour> {
-    let heights = topic(chain, "heights").hash();
+/// What nodes of a chain tell each other that they speak.
+fn protocol_version(chain: &ChainId) -> String {
+    format!("/zynk/{chain}")
+}
+
+fn behaviour(
+    chain: &ChainId,
+    keypair: &libp2p::identity::Keypair,
+    max_message: usize,
+    moniker: &str,
+    max_per_address: usize,
+) -> anyhow::Result<Behaviour> {
+    let topics = [topic(chain, "transactions").hash(), topic(chain, "heights").hash(), topic(chain, evidence::TOPIC).hash()];
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
         .heartbeat_interval(Duration::from_millis(300))
-        .validation_mode(ValidationMode::Strict)
+        // Nobody signs messages: transactions and evidence carry signatures of their own, and a height is somebody's word.
+        .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .flood_publish(true)
         .max_transmit_size(max_message)
         .max_transmit_size_for_topic(evidence::MAX_MESSAGE, topic(chain, evidence::TOPIC).hash())
-        .message_id_fn(move |message| name(message, &heights))
+        .message_id_fn(name)
         .build()?;
-    let gossip = gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config).map_err(anyhow::Error::msg)?;
-    let identify = identify::Behaviour::new(identify::Config::new(format!("/zynk/{chain}"), keypair.public()));
-    let limits = ConnectionLimits::default()
-        .with_max_established_incoming(Some(MAX_INBOUND))
-        .with_max_pending_incoming(Some(MAX_INBOUND))
-        .with_max_established_per_peer(Some(2));
-    Ok(Behaviour { gossip, identify, limits: connection_limits::Behaviour::new(limits) })
+    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(anyhow::Error::msg)?;
+    gossip.with_peer_score(scores::params(topics), scores::thresholds()).map_err(anyhow::Error::msg)?;
+    let identify = identify::Config::new(protocol_version(chain), keypair.public()).with_agent_version(peers::agent(moniker));
+    Ok(Behaviour {
+        gossip,
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT)),
+        exchange: exchange::behaviour(chain)?,
+        doors: doors::Behaviour::new(max_per_address),
+    })
 }
 
 #[cfg(test)]

@@ -8,14 +8,25 @@
 //!
 //! Start with [`run()`], then [`app::App`].
 
+pub mod abci;
 pub mod app;
+pub mod chain_at;
 pub mod config;
 pub mod evidence;
 pub mod gossip;
+pub mod index;
+pub mod inspect;
 pub mod mempool;
+pub mod pruning;
 pub mod query;
+pub mod replay;
+pub mod rollback;
 pub mod rpc;
 pub mod run;
+pub mod signer;
+pub mod snapshot;
+pub mod state;
+pub mod statesync;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ mod purses;
 mod queue;
 mod rank;
 mod shelf;
+mod trial;
 
 use bytes::Bytes;
 use ledger::block::Block;

@@ -7,13 +7,19 @@
 //! Whatever comes in is a stranger's: every bound stands at the top of the file that holds to it.
 //! Methods that read the store or check signatures run on blocking threads, [`MAX_WORK`] at once.
 
-mod envelope;
-pub(crate) mod error;
+mod engine;
+pub mod envelope;
+pub mod error;
 mod events;
-mod listener;
+mod history;
+pub mod listener;
 mod methods;
-pub(crate) mod params;
+mod metrics;
+pub mod params;
+mod search;
+mod snapshots;
 mod socket;
+mod waiting;
 
 use std::future::{IntoFuture as _, pending};
 use std::io;
@@ -28,18 +34,19 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method as Verb, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use consensus::Decided;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tower_http::cors::{Any, CorsLayer};
 
-use crate::app::App;
+use crate::app::{App, Committed};
+use crate::index::Index;
 use envelope::{Call, Message, Read};
 use error::Fault;
 use events::Rendered;
 use methods::METHODS;
+pub use methods::{SPOKEN, block_json, prove_transaction};
 use params::{Params, shown};
 
 /// How long a request's body and a WebSocket message may be, in bytes.
@@ -72,6 +79,8 @@ pub struct Info {
     pub listen: String,
     /// The key that its votes are signed with, if it validates.
     pub validator: Option<tendermint::PublicKey>,
+    /// What searches are answered from.
+    pub index: Index,
 }
 
 /// Serves until `shutdown` turns true.
@@ -85,6 +94,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, info: Info, shutdown: w
         work: Arc::new(Semaphore::new(MAX_WORK)),
         sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
         rendered: Mutex::default(),
+        told: engine::Told::default(),
         stop: shutdown.clone(),
     });
     let listener = listener::Bounded::new(listener);
@@ -100,7 +110,9 @@ fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/", get(list).post(post))
         .route("/websocket", get(upgrade))
+        .route("/metrics", get(metrics::metrics))
         .route("/{method}", get(ask))
+        .merge(snapshots::routes())
         .fallback(unknown)
         .layer(cors)
         .with_state(door)
@@ -115,6 +127,8 @@ struct Door {
     sockets: Arc<Semaphore>,
     /// The last block's events.
     rendered: Mutex<Option<Arc<Rendered>>>,
+    /// The engine's last words.
+    told: engine::Told,
     stop: watch::Receiver<bool>,
 }
 
@@ -156,14 +170,14 @@ impl Door {
     }
 
     /// A block's events. All sockets ask for the same block at about the same time.
-    fn rendered(&self, decided: &Decided) -> Result<Arc<Rendered>, Fault> {
+    fn rendered(&self, decided: &Committed) -> Arc<Rendered> {
         let mut last = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rendered) = last.as_ref().filter(|rendered| rendered.height == decided.block.header.height) {
-            return Ok(Arc::clone(rendered));
+            return Arc::clone(rendered);
         }
-        let rendered = Arc::new(Rendered::new(decided)?);
+        let rendered = Arc::new(Rendered::new(decided));
         *last = Some(Arc::clone(&rendered));
-        Ok(rendered)
+        rendered
     }
 }
 
@@ -273,6 +287,11 @@ fn result_answer(id: &Value, result: &Value) -> String {
 
 fn error_answer(id: &Value, fault: &Fault) -> String {
     fault.answer(id)
+}
+
+/// A transaction's result as JSON, as every answer has it.
+pub(crate) fn result_text(result: &tendermint::abci::types::ExecTxResult) -> String {
+    methods::result_json(result).map_or_else(|_| Value::Null.to_string(), |json| json.to_string())
 }
 
 /// Resolves when the node is told to stop; never if nobody can tell it any more.

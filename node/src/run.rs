@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use consensus::guard::{Guard, Provenance};
+use consensus::malachite::signing::ValidatorKey;
 use consensus::malachite::{self, Engine};
+use consensus::privval::Remote;
 use genesis::{Genesis, KeyFile, KeyKind};
 use tendermint::Time;
 use tokio::net::TcpListener;
@@ -14,10 +16,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use types::{Address, SigningKey};
 
+use crate::abci;
 use crate::app::App;
 use crate::config::{Config, Home};
-use crate::gossip::Gossip;
+use crate::gossip::{self, Gossip};
+use crate::index::{self, Index};
 use crate::rpc;
+use crate::signer;
+use crate::state::Upkeep;
+use crate::statesync;
 use crate::store::Store;
 use crate::unheard::Unheard;
 use crate::upgrade::{self, Outdated};
@@ -65,12 +72,31 @@ pub enum Ended {
 /// Whatever keeps it from starting or going on, in words for its operator.
 pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool>) -> anyhow::Result<Ended> {
     let home = Home::new(folder);
-    let config = Config::load(&home.config())?;
     let path = home.genesis();
     let genesis = Arc::new(Genesis::load(&path).with_context(|| format!("cannot take the genesis from {}", path.display()))?);
+    abci::config::agree(&home.config(), genesis.engine())?;
+    if genesis.engine() == ledger::Engine::CometBft {
+        return abci::run(&home, genesis, stop).await;
+    }
+    let config = Config::load(&home.config())?;
     let node_key = load_key(&home.node_key(), KeyKind::Node)?;
-    let validator_key = if home.validator_key().exists() { Some(load_key(&home.validator_key(), KeyKind::Validator)?) } else { None };
+    let found = tokio::select! {
+        found = signer::find(&home, config.signer.as_ref(), &node_key, &genesis) => found?,
+        _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
+    };
+    let signer::Found { key: validator_key, remote } = found;
     std::fs::create_dir_all(home.data()).with_context(|| format!("cannot make {}", home.data().display()))?;
+
+    config.state.check().with_context(|| format!("{} cannot be held to", home.config().display()))?;
+    if let Some(plan) = config.state.sync.as_ref().filter(|_| statesync::is_due(&home)) {
+        let synced = tokio::select! {
+            synced = statesync::run(&home, &genesis, plan) => synced?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
+        };
+        tracing::info!(height = synced, "the state is synced: blocks below this height are not here");
+    }
+
+    statesync::clear(&home);
 
     // The database opens before the engine starts: opening it may take long, and the engine's
     // network must never wait for it.
@@ -80,21 +106,43 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
         return Ok(Ended::Outdated(outdated));
     }
     let app = Arc::new(app);
+    let upkeep = Upkeep::start(&app, &config.state, home.snapshots())?;
     tracing::info!(chain = %genesis.chain(), height = tip(&app), moniker = config.moniker, "starting");
 
     let listener = TcpListener::bind(config.rpc.listen).await.with_context(|| format!("cannot listen on {}", config.rpc.listen))?;
-    let gossip = Gossip::start(&config.gossip, &node_key, Arc::clone(&app))?;
+    let setup = gossip::Setup {
+        key: &node_key,
+        moniker: &config.moniker,
+        gossip: &config.gossip,
+        consensus: &config.consensus,
+        validates: validator_key.is_some() || remote.is_some(),
+        addresses: Some(home.addresses()),
+    };
+    let gossip = Gossip::start(&setup, Arc::clone(&app))?;
+    let settings = malachite::Config {
+        moniker: config.moniker.clone(),
+        listen: config.consensus.listen.clone(),
+        peers: config.consensus.peers.clone(),
+        discovered: gossip.validators(),
+        max_per_address: config.consensus.max_per_address,
+        wal: home.wal(),
+        peer_key: node_key.clone(),
+        signer: None,
+        proof: validator_key.as_ref().map(|key| signer::proof(&home, key, &node_key)).transpose()?.flatten(),
+    };
+    let index = Index::start(index::Settings::new(&config.index, &home.index())?, Arc::clone(&app))?;
     let info = rpc::Info {
         moniker: config.moniker.clone(),
         node_id: node_key.public().address().0,
         listen: config.gossip.listen.to_string(),
         validator: validator_key.as_ref().and_then(|key| tendermint::PublicKey::from_raw_ed25519(&key.public().0)),
+        index: index.clone(),
     };
     let serving = tokio::spawn(rpc::serve(listener, Arc::clone(&app), info, stop.clone()));
     let gossiping = tokio::spawn(gossip.run());
     let watching = tokio::spawn(watch_age(Arc::clone(&app)));
     let result = tokio::select! {
-        result = validate(&home, &config, &app, node_key, validator_key, options, stop.clone()) => result,
+        result = validate(&home, settings, &app, validator_key, remote, options, stop.clone()) => result,
         _ = stop.wait_for(|stop| *stop) => Ok(Ended::Stopped),
         served = serving => {
             served.map_err(anyhow::Error::from).and_then(|served| served.context("the RPC server ended")).map(|()| Ended::Stopped)
@@ -105,7 +153,9 @@ pub async fn run(folder: &Path, options: Options, mut stop: watch::Receiver<bool
         _ => result,
     };
     gossiping.abort();
+    upkeep.stop();
     watching.abort();
+    index.stop().await;
     tracing::info!("stopped");
     result
 }
@@ -118,21 +168,22 @@ fn load_key(path: &Path, kind: KeyKind) -> anyhow::Result<SigningKey> {
 /// Runs the engine: as a validator, or as a follower while the validator must not sign.
 async fn validate(
     home: &Home,
-    config: &Config,
+    mut settings: malachite::Config,
     app: &Arc<App>,
-    node_key: SigningKey,
-    validator_key: Option<SigningKey>,
+    validator_key: Option<ValidatorKey>,
+    remote: Option<Arc<Remote>>,
     options: Options,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Ended> {
-    let mut settings = malachite::Config {
-        moniker: config.moniker.clone(),
-        listen: config.consensus.listen.clone(),
-        peers: config.consensus.peers.clone(),
-        wal: home.wal(),
-        peer_key: node_key,
-        signer: None,
-    };
+    if let (None, Some(remote)) = (&validator_key, &remote) {
+        let arrival = async {
+            signer::arrival(remote).await;
+            tip(app)
+        };
+        // The log of a height in which it has signed is kept: it leads the engine to the vote again that the guard remembers.
+        settings.wal = home.following();
+        return follow(&settings, app, signer::AWAY, arrival, &mut stop).await;
+    }
     if let Some(key) = validator_key {
         let (mut guard, provenance) = Guard::open(&home.guard(), key.public())?;
         let in_doubt = match provenance {
@@ -160,7 +211,13 @@ async fn validate(
         }
         settings.signer = Some((key, Arc::new(Mutex::new(guard))));
     }
-    supervise(settings, app, options.renewals, &mut stop).await
+    let ended = supervise(settings, app, options.renewals, &mut stop).await;
+    // The engine stops at a vote that it does not get signed; the node goes on without.
+    if ended.is_err() && remote.is_some_and(|remote| remote.is_gone()) {
+        tracing::error!("{}", signer::AWAY);
+        return Ok(Ended::Again);
+    }
+    ended
 }
 
 /// Whether the chain has begun without this validator's files: it may have signed before they were
@@ -177,6 +234,7 @@ async fn has_begun(app: &App) -> bool {
 async fn supervise(settings: malachite::Config, app: &Arc<App>, renewals: u32, stop: &mut watch::Receiver<bool>) -> anyhow::Result<Ended> {
     let validator = settings.signer.as_ref().map(|(key, _)| key.public().address());
     let mut engine = Engine::start(settings, Arc::clone(app)).await?;
+    app.is_driven(engine.probe());
     let ended = tokio::select! {
         reason = engine.ended() => anyhow::bail!("{reason}"),
         () = unheard(app, validator, renewals) => {
@@ -226,6 +284,7 @@ async fn follow(
 ) -> anyhow::Result<Ended> {
     tracing::error!("{why}");
     let mut engine = Engine::start(settings.clone(), Arc::clone(app)).await?;
+    app.is_driven(engine.probe());
     let ended = tokio::select! {
         height = safe => {
             tracing::warn!(height, "past every height that may have been signed before: signing again");
@@ -262,7 +321,7 @@ fn tip(app: &App) -> u64 {
 }
 
 /// Says so in the log while the last block is too old.
-async fn watch_age(app: Arc<App>) {
+pub(crate) async fn watch_age(app: Arc<App>) {
     use consensus::Host as _;
     loop {
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -2,8 +2,15 @@
 //!
 //! A read that fails stops the process: any answer in its place could fork this node off the chain.
 
-use std::path::Path;
+pub mod frozen;
+pub mod light;
+pub mod opening;
+pub mod undo;
 
+use std::path::Path;
+use std::sync::Arc;
+
+use ::tree::{NewPage, Page, PageId};
 use consensus::ChainState;
 use consensus::evidence::{self, History, Mark};
 use consensus::host::{Decided, HostError, Proposed};
@@ -19,8 +26,10 @@ use types::{Blob, Decode as _, Encode as _, Hash};
 
 use crate::tree;
 
+mod state_alone;
+
 /// The format of the database; another one is refused.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// The kinds of things stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +38,12 @@ pub enum Column {
     Meta,
     /// The newest value of every state key.
     State,
-    /// The tree's nodes, by version and path.
-    Nodes,
-    /// The tree's values, by key hash and version.
-    Values,
-    /// The state keys, by their hash.
-    Preimages,
+    /// The tree's pages, by version and path.
+    Pages,
+    /// The tree's records, key and value, by version and place.
+    Records,
+    /// What a version of the tree replaced, by version: what goes when the ones before it are pruned.
+    Stale,
     /// Blocks and seen commits, by height.
     Blocks,
     /// What the application made of a block, by height.
@@ -57,15 +66,19 @@ pub enum Column {
     Handoffs,
     /// Evidence that waits, and the heights of what stands in blocks, both by its mark.
     Evidence,
+    /// What stays of blocks that are not kept whole, by height.
+    Light,
+    /// What the last blocks changed, by height: what it takes to undo them.
+    Undo,
 }
 
 impl Column {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Meta,
         Self::State,
-        Self::Nodes,
-        Self::Values,
-        Self::Preimages,
+        Self::Pages,
+        Self::Records,
+        Self::Stale,
         Self::Blocks,
         Self::Outcomes,
         Self::Sets,
@@ -77,15 +90,17 @@ impl Column {
         Self::Proposals,
         Self::Handoffs,
         Self::Evidence,
+        Self::Light,
+        Self::Undo,
     ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
             Self::State => "state",
-            Self::Nodes => "nodes",
-            Self::Values => "values",
-            Self::Preimages => "preimages",
+            Self::Pages => "pages",
+            Self::Records => "records",
+            Self::Stale => "stale",
             Self::Blocks => "blocks",
             Self::Outcomes => "outcomes",
             Self::Sets => "sets",
@@ -97,6 +112,8 @@ impl Column {
             Self::Proposals => "proposals",
             Self::Handoffs => "handoffs",
             Self::Evidence => "evidence",
+            Self::Light => "light",
+            Self::Undo => "undo",
         }
     }
 }
@@ -126,11 +143,18 @@ pub enum OpenError {
         /// The hash of the genesis given.
         expected: Hash,
     },
+    /// It holds no chain yet.
+    #[error("the database {path} holds no chain yet: has the node run?")]
+    Empty {
+        /// The folder.
+        path: String,
+    },
 }
 
 /// The database.
 pub struct Store {
     db: DB,
+    pages: tree::Cache,
 }
 
 impl std::fmt::Debug for Store {
@@ -145,6 +169,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path, genesis: Hash) -> Result<Self, OpenError> {
+        opening::check_format(path)?;
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -152,10 +177,23 @@ impl Store {
         options.set_keep_log_file_num(4);
         let mut column = Options::default();
         column.set_compression_type(rocksdb::DBCompressionType::Lz4);
-        let columns = Column::ALL.map(|kind| ColumnFamilyDescriptor::new(kind.name(), column.clone()));
+        let mut columns: Vec<_> = Column::ALL
+            .map(|kind| {
+                let mut column = column.clone();
+                if kind == Column::Pages {
+                    // Hashes: nothing to press out of them.
+                    column.set_compression_type(rocksdb::DBCompressionType::None);
+                }
+                ColumnFamilyDescriptor::new(kind.name(), column)
+            })
+            .into();
+        // Columns of another format are opened too, so that it can be told which one it is.
+        let stored = DB::list_cf(&options, path).unwrap_or_default();
+        let others = stored.iter().filter(|name| *name != "default" && Column::ALL.iter().all(|kind| kind.name() != *name));
+        columns.extend(others.map(|name| ColumnFamilyDescriptor::new(name, column.clone())));
         let db = DB::open_cf_descriptors(&options, path, columns)
             .map_err(|error| OpenError::Rocks { path: path.display().to_string(), reason: error.to_string() })?;
-        let store = Self { db };
+        let store = Self { db, pages: tree::Cache::default() };
         store.check_meta(genesis)?;
         Ok(store)
     }
@@ -178,8 +216,13 @@ impl Store {
         self.db.get_cf(self.handle(column), key).unwrap_or_else(|error| broken(&error))
     }
 
+    /// The state tree's pages in memory.
+    pub(crate) const fn pages(&self) -> &tree::Cache {
+        &self.pages
+    }
+
     /// Reads values in order.
-    pub fn iterate<'a>(&'a self, column: Column, mode: IteratorMode<'_>) -> impl Iterator<Item = (Box<[u8]>, Box<[u8]>)> + 'a {
+    pub fn iterate<'a>(&'a self, column: Column, mode: IteratorMode<'_>) -> impl Iterator<Item = (Box<[u8]>, Box<[u8]>)> + use<'a> {
         self.db.iterator_cf(self.handle(column), mode).map(|entry| entry.unwrap_or_else(|error| broken(&error)))
     }
 
@@ -213,12 +256,7 @@ impl Store {
     /// The block at `height` and the commit as seen here.
     #[must_use]
     pub fn block(&self, height: Height) -> Option<(Block, Commit)> {
-        let bytes = self.get(Column::Blocks, &at(height))?;
-        let mut bytes = bytes.as_slice();
-        let block = pb::types::Block::decode_length_delimited(&mut bytes).expect("the store holds what it wrote");
-        let commit = pb::types::Commit::decode(bytes).expect("the store holds what it wrote");
-        let block = Block::try_from(block).expect("the store holds what it wrote");
-        Some((block, commit.try_into().expect("the store holds what it wrote")))
+        light::block(self, height)
     }
 
     /// The height of the block with this hash.
@@ -235,10 +273,12 @@ impl Store {
         Some(outcome.try_into().expect("the store holds what it wrote"))
     }
 
-    /// The validator set of `height`; known up to two heights after the last block.
+    /// The validator set of `height`; known up to two heights after the last block. Of a pruned height the priorities are
+    /// those of the change before it.
     #[must_use]
     pub fn validators(&self, height: Height) -> Option<ValidatorSet> {
-        self.get(Column::Sets, &at(height)).map(|bytes| serde_json::from_slice(&bytes).expect("the store holds what it wrote"))
+        let here = self.get(Column::Sets, &at(height)).map(|bytes| serde_json::from_slice(&bytes).expect("the store holds what it wrote"));
+        here.or_else(|| self.pruned_validators(height))
     }
 
     /// Height and place of a transaction.
@@ -340,9 +380,7 @@ impl Store {
     pub fn commit(&self, decided: &Decided, changes: &Changes, notes: &[Note], update: Option<&tree::Update>) -> anyhow::Result<()> {
         let height = decided.block.header.height;
         let mut batch = self.batch();
-        let mut bytes = evidence::bytes::block_to_proto(&decided.block).encode_length_delimited_to_vec();
-        bytes.extend(pb::types::Commit::from(decided.seen_commit.clone()).encode_to_vec());
-        batch.put(Column::Blocks, &at(height), &bytes);
+        batch.put(Column::Blocks, &at(height), &encode_block(&decided.block, &decided.seen_commit));
         batch.put(Column::Outcomes, &at(height), &pb::abci::ResponseFinalizeBlock::from(decided.outcome.clone()).encode_to_vec());
         batch.put(Column::Hashes, decided.block.header.hash().as_bytes(), &at(height));
         batch.put_set(decided.state.next_height().increment(), &decided.state.next_validators);
@@ -362,18 +400,31 @@ impl Store {
             batch.put_note(note);
         }
         for proposed in self.proposals(height) {
-            let mut key = at(height).to_vec();
-            key.extend(proposed.hash);
-            key.extend(proposed.round.to_be_bytes());
-            batch.delete(Column::Proposals, &key);
+            batch.drop_proposal(&proposed);
         }
+        batch.put_touched(height, changes, notes);
         batch.put_state(height.value(), &decided.state, changes, update)?;
         Ok(batch.write()?)
     }
 
+    /// Puts another block in a block's place, as no node does.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&self, block: &Block, seen: &Commit) {
+        let mut batch = self.batch();
+        batch.put(Column::Blocks, &at(block.header.height), &encode_block(block, seen));
+        batch.write().expect("written");
+    }
+
     /// Begins writes that become durable together.
     pub fn batch(&self) -> Batch<'_> {
-        Batch { store: self, batch: WriteBatch::default() }
+        Batch { store: self, batch: WriteBatch::default(), pages: Vec::new(), forgetting: false }
+    }
+
+    fn landed(&self, pages: &[(PageId, Arc<Page>)], forgetting: bool) {
+        if forgetting {
+            self.pages.clear();
+        }
+        pages.iter().for_each(|(id, page)| self.pages.insert(id, page));
     }
 
     fn handle(&self, column: Column) -> &rocksdb::ColumnFamily {
@@ -383,12 +434,12 @@ impl Store {
 
 impl History for Store {
     fn header(&self, height: Height) -> Option<Header> {
-        self.block(height).map(|(block, _)| block.header)
+        self.header(height)
     }
 
     fn signed_header(&self, height: Height) -> Option<SignedHeader> {
-        let commit = self.block(height.increment())?.0.last_commit?;
-        SignedHeader::new(self.header(height)?, commit).ok()
+        let block = light::light(self, height)?;
+        SignedHeader::new(block.header, block.commit?).ok()
     }
 
     fn validators(&self, height: Height) -> Option<ValidatorSet> {
@@ -410,6 +461,10 @@ impl View for Store {
 pub struct Batch<'a> {
     store: &'a Store,
     batch: WriteBatch,
+    /// The tree's pages in it: once they are stored, they are kept in memory too.
+    pages: Vec<(PageId, Arc<Page>)>,
+    /// Whether it takes back pages that may be in memory.
+    forgetting: bool,
 }
 
 impl std::fmt::Debug for Batch<'_> {
@@ -424,13 +479,32 @@ impl Batch<'_> {
         self.batch.put_cf(self.store.handle(column), key, value);
     }
 
-    fn delete(&mut self, column: Column, key: &[u8]) {
+    /// Deletes a value.
+    pub(crate) fn delete(&mut self, column: Column, key: &[u8]) {
         self.batch.delete_cf(self.store.handle(column), key);
     }
 
-    fn put_set(&mut self, height: Height, set: &ValidatorSet) {
+    /// Keeps a page of the state tree in memory once the batch is written.
+    pub(crate) fn remember(&mut self, page: &NewPage) {
+        self.pages.push((page.id.clone(), Arc::clone(&page.page)));
+    }
+
+    /// Drops what is in memory of the state tree once the batch is written.
+    pub(crate) const fn forget(&mut self) {
+        self.forgetting = true;
+    }
+
+    pub(crate) fn put_set(&mut self, height: Height, set: &ValidatorSet) {
         let json = serde_json::to_vec(set).expect("a validator set serialises");
         self.put(Column::Sets, &at(height), &json);
+    }
+
+    /// Drops a proposal that was kept.
+    pub(crate) fn drop_proposal(&mut self, proposed: &Proposed) {
+        let mut key = at(proposed.height).to_vec();
+        key.extend(proposed.hash);
+        key.extend(proposed.round.to_be_bytes());
+        self.delete(Column::Proposals, &key);
     }
 
     fn put_note(&mut self, note: &Note) {
@@ -464,6 +538,14 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Notes what a database begins with whose state was not made by executing blocks.
+    pub(crate) fn begin_at(&mut self, genesis: Hash, state: &ChainState) -> serde_json::Result<()> {
+        self.put(Column::Meta, b"format", &FORMAT.to_be_bytes());
+        self.put(Column::Meta, b"genesis", &genesis.0);
+        self.put(Column::Meta, b"chain", &serde_json::to_vec(state)?);
+        Ok(())
+    }
+
     /// Writes all of it, synced.
     ///
     /// # Errors
@@ -471,7 +553,24 @@ impl Batch<'_> {
     pub fn write(self) -> Result<(), rocksdb::Error> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.store.db.write_opt(self.batch, &options)
+        self.store.db.write_opt(self.batch, &options)?;
+        self.store.landed(&self.pages, self.forgetting);
+        Ok(())
+    }
+
+    /// Writes all of it or nothing, and leaves it to a later write when it is durable.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_later(self) -> Result<(), rocksdb::Error> {
+        self.store.db.write(self.batch)?;
+        self.store.landed(&self.pages, self.forgetting);
+        Ok(())
+    }
+
+    /// About how many bytes are to be written.
+    pub fn size(&self) -> usize {
+        self.batch.size_in_bytes()
     }
 }
 
@@ -481,7 +580,21 @@ fn broken(error: &rocksdb::Error) -> ! {
     std::process::exit(74);
 }
 
-fn at(height: Height) -> [u8; 8] {
+fn encode_block(block: &Block, seen: &Commit) -> Vec<u8> {
+    let mut bytes = evidence::bytes::block_to_proto(block).encode_length_delimited_to_vec();
+    bytes.extend(pb::types::Commit::from(seen.clone()).encode_to_vec());
+    bytes
+}
+
+/// A row of [`Column::Blocks`].
+fn decode_block(mut bytes: &[u8]) -> (Block, Commit) {
+    let block = pb::types::Block::decode_length_delimited(&mut bytes).expect("the store holds what it wrote");
+    let commit = pb::types::Commit::decode(bytes).expect("the store holds what it wrote");
+    let block = Block::try_from(block).expect("the store holds what it wrote");
+    (block, commit.try_into().expect("the store holds what it wrote"))
+}
+
+pub(crate) fn at(height: Height) -> [u8; 8] {
     height.value().to_be_bytes()
 }
 
@@ -493,7 +606,7 @@ fn pending_key(mark: &Mark) -> Vec<u8> {
     [&[PENDING], mark.to_bytes().as_slice()].concat()
 }
 
-fn committed_key(mark: &Mark) -> Vec<u8> {
+pub(crate) fn committed_key(mark: &Mark) -> Vec<u8> {
     [&[COMMITTED], mark.to_bytes().as_slice()].concat()
 }
 
@@ -501,13 +614,13 @@ fn number(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes.try_into().expect("the store holds what it wrote"))
 }
 
-fn log_key(level: u8, index: u64) -> [u8; 9] {
+pub(crate) fn log_key(level: u8, index: u64) -> [u8; 9] {
     let mut key = [level; 9];
     key[1..].copy_from_slice(&index.to_be_bytes());
     key
 }
 
-fn anchor_key(log: &audit::LogId, sequence: u64) -> Vec<u8> {
+pub(crate) fn anchor_key(log: &audit::LogId, sequence: u64) -> Vec<u8> {
     let mut key = log.to_bytes();
     key.extend(sequence.to_be_bytes());
     key

@@ -1,19 +1,36 @@
-//! The authenticated state: a Jellyfish Merkle tree with SHA-256, whose proofs are ICS-23.
+//! The authenticated state: the pages of the crate `tree` in the database (`docs/spec/tree.md`).
 //!
-//! All that the rest of the node knows of the tree is [`update`], [`get`] and [`prove`]; another
-//! tree can take its place behind them. Its versions count the blocks that changed the state, not
+//! All that the rest of the node knows of the tree is [`update`], [`get`] and [`prove`], [`build`] for a state that comes as
+//! a list, and [`prune`] and [`forget`] for versions that go. Its versions count the blocks that changed the state, not
 //! the heights: a block that changes nothing costs nothing here.
 
-use borsh::{BorshDeserialize as _, BorshSerialize as _};
-use jmt::storage::{HasPreimage, LeafNode, Node, NodeKey, TreeReader, TreeUpdateBatch};
-use jmt::{KeyHash, OwnedValue, RootHash, Sha256Jmt, Version};
+mod cache;
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ::tree::stale::{self, Stale};
+use ::tree::{Builder, Change, Done, Error, NewPage, Page, PageId, Read, RecordId, Task, Writes, hash, record};
 use ledger::Changes;
 use prost_ics23::Message as _;
 use rocksdb::{Direction, IteratorMode};
-use sha2::Sha256;
 use types::Hash;
 
 use crate::store::{Batch, Column, Store};
+
+pub use cache::Cache;
+
+/// A version's number.
+pub type Version = u64;
+
+/// How many changes are worth a second thread: below, starting it takes longer than it saves.
+const WORTH_A_THREAD: usize = 64;
+/// How many threads work on an update at most. The root has sixteen children.
+const MAX_THREADS: usize = 8;
+/// How many bytes of pages and records are written at once while a tree is built.
+const BUILD_BATCH: usize = 4 << 20;
 
 /// The next version of the tree, not written yet.
 #[derive(Debug)]
@@ -22,8 +39,7 @@ pub struct Update {
     pub version: Version,
     /// Its root: the application hash.
     pub root: Hash,
-    preimages: Vec<Vec<u8>>,
-    batch: TreeUpdateBatch,
+    writes: Writes,
 }
 
 /// Works out what `changes` make of the tree's version before `version`.
@@ -31,89 +47,166 @@ pub struct Update {
 /// # Errors
 /// When the stored tree is not whole.
 pub fn update(store: &Store, version: Version, changes: &Changes) -> anyhow::Result<Update> {
-    let values = changes.iter().map(|(key, value)| (key_hash(key), value.clone()));
-    let (RootHash(root), batch) = Sha256Jmt::new(store).put_value_set(values, version)?;
-    let preimages = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.clone()).collect();
-    Ok(Update { version, root: Hash(root), preimages, batch })
+    let changes: Vec<_> = changes.iter().map(|(key, value)| Change::new(key, value.as_deref())).collect();
+    let alone = changes.len() < WORTH_A_THREAD;
+    let begun = ::tree::begin(store, version.checked_sub(1), version, changes)?;
+    let tasks = begun.tasks();
+    let done = if alone { tasks.into_iter().map(|task| task.run(store)).collect() } else { spread(store, &tasks) };
+    let ::tree::Update { version, root, writes } = begun.finish(store, done.into_iter().collect::<Result<_, Error>>()?)?;
+    Ok(Update { version, root, writes })
+}
+
+/// Runs tasks on as many threads as the machine has processors; whoever is free takes the next.
+fn spread(store: &Store, tasks: &[Task<'_>]) -> Vec<Result<Done, Error>> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+    let next = AtomicUsize::new(0);
+    let work = || -> Vec<(usize, Result<Done, Error>)> {
+        let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        mine.map_while(|number| Some((number, tasks.get(number)?.clone().run(store)))).collect()
+    };
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        done.extend(others.into_iter().flat_map(|other| other.join().expect("a task does not panic")));
+        done
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, done)| done).collect()
 }
 
 impl Update {
-    /// Adds the new nodes, values and preimages to a batch.
+    /// Adds the new pages and records to a batch, and the list of what they replace.
     ///
     /// # Errors
-    /// When a node cannot be encoded.
+    /// Never today.
     pub fn write(&self, batch: &mut Batch<'_>) -> anyhow::Result<()> {
-        for (at, node) in self.batch.node_batch.nodes() {
-            batch.put(Column::Nodes, &node_key(at)?, &borsh::to_vec(node)?);
+        for page in &self.writes.pages {
+            put_page(batch, page);
         }
-        for ((version, hash), value) in self.batch.node_batch.values() {
-            batch.put(Column::Values, &value_key(*hash, *version), &borsh::to_vec(value)?);
+        for record in &self.writes.records {
+            batch.put(Column::Records, &record.id.to_key(), &record.bytes);
         }
-        for key in &self.preimages {
-            batch.put(Column::Preimages, &key_hash(key).0, key);
+        for (number, list) in (0u32..).zip(stale::lists(&self.writes)) {
+            batch.put(Column::Stale, &[self.version.to_be_bytes().as_slice(), &number.to_be_bytes()].concat(), &list);
         }
         Ok(())
     }
 }
 
+fn put_page(batch: &mut Batch<'_>, page: &NewPage) {
+    batch.put(Column::Pages, &page.id.to_key(), &page.bytes);
+    batch.remember(page);
+}
+
 /// The value of `key` in `version` and its ICS-23 proof, of presence or of absence, as protobuf.
 ///
 /// # Errors
-/// When the stored tree is not whole.
-pub fn prove(store: &Store, version: Version, key: &[u8]) -> anyhow::Result<(Option<OwnedValue>, Vec<u8>)> {
-    let (value, proof) = Sha256Jmt::new(store).get_with_ics23_proof(key.to_vec(), version)?;
+/// When the stored tree is not whole, or has no such version.
+pub fn prove(store: &Store, version: Version, key: &[u8]) -> anyhow::Result<(Option<Vec<u8>>, Vec<u8>)> {
+    let (value, proof) = ::tree::prove(store, version, key)?;
     Ok((value, proof.encode_to_vec()))
 }
 
 /// The value of `key` in `version`, without a proof.
 ///
 /// # Errors
-/// When the stored tree is not whole.
-pub fn get(store: &Store, version: Version, key: &[u8]) -> anyhow::Result<Option<OwnedValue>> {
-    Sha256Jmt::new(store).get(key_hash(key), version)
+/// As [`prove`].
+pub fn get(store: &Store, version: Version, key: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
+    Ok(::tree::get(store, version, key)?)
 }
 
-fn key_hash(key: &[u8]) -> KeyHash {
-    KeyHash::with::<Sha256>(key)
-}
-
-fn node_key(at: &NodeKey) -> anyhow::Result<Vec<u8>> {
-    let mut key = at.version().to_be_bytes().to_vec();
-    at.nibble_path().serialize(&mut key)?;
-    Ok(key)
-}
-
-fn value_key(hash: KeyHash, version: Version) -> [u8; 40] {
-    let mut key = [0; 40];
-    key[..32].copy_from_slice(&hash.0);
-    key[32..].copy_from_slice(&version.to_be_bytes());
-    key
-}
-
-impl TreeReader for Store {
-    fn get_node_option(&self, at: &NodeKey) -> anyhow::Result<Option<Node>> {
-        let stored = self.get(Column::Nodes, &node_key(at)?);
-        stored.map(|bytes| Ok(Node::try_from_slice(&bytes)?)).transpose()
+/// Makes `version` out of all its entries, in any order, each key once: some million of them need no more memory than
+/// some ten thousand. Answers with the root.
+///
+/// Nothing of it counts, and it is not synced, until the caller notes the version in [`Column::Meta`], synced. After a
+/// crash before that, [`forget`] clears what is there.
+///
+/// # Errors
+/// When it cannot be written, or a key comes twice.
+pub fn build(store: &Store, version: Version, entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> anyhow::Result<Hash> {
+    // The database sorts: records go in as they come, and come out by their places.
+    let mut batch = store.batch();
+    for (key, value) in entries {
+        let id = RecordId { version, place: hash::place(&key) };
+        batch.put(Column::Records, &id.to_key(), &record::to_bytes(&key, &value));
+        flush(store, &mut batch)?;
     }
+    batch.write_later()?;
+    let mut builder = Builder::new(version);
+    let mut batch = store.batch();
+    for (key, bytes) in of_version(store, Column::Records, version) {
+        let id = RecordId::from_key(&key)?;
+        let (_, value) = record::from_bytes(&bytes)?;
+        builder.push(id.place, hash::leaf(&id.place, value))?;
+        builder.take().iter().for_each(|page| put_page(&mut batch, page));
+        flush(store, &mut batch)?;
+    }
+    let (pages, root) = builder.finish()?;
+    pages.iter().for_each(|page| put_page(&mut batch, page));
+    batch.write_later()?;
+    Ok(root)
+}
 
-    fn get_value_option(&self, max_version: Version, hash: KeyHash) -> anyhow::Result<Option<OwnedValue>> {
-        let newest = value_key(hash, max_version);
-        let found = self.iterate(Column::Values, IteratorMode::From(&newest, Direction::Reverse)).next();
-        match found {
-            Some((key, value)) if key.starts_with(&hash.0) => Ok(Option::try_from_slice(&value)?),
-            _ => Ok(None),
+fn flush<'a>(store: &'a Store, batch: &mut Batch<'a>) -> anyhow::Result<()> {
+    if batch.size() >= BUILD_BATCH {
+        std::mem::replace(batch, store.batch()).write_later()?;
+    }
+    Ok(())
+}
+
+/// Removes what only versions below `bound` have, one list of at most [`stale::LIST`] pages and records. Answers whether
+/// more is left: call it until it answers no, with pauses as one likes.
+///
+/// The write is not synced. Whatever part of it a crash takes back is removed by the next call: a list goes with what it names.
+///
+/// # Errors
+/// When a list is damaged, or the removal cannot be written.
+pub fn prune(store: &Store, bound: Version) -> anyhow::Result<bool> {
+    let due = |key: &[u8]| key.get(..8).is_some_and(|version| version <= bound.to_be_bytes().as_slice());
+    let mut lists = store.iterate(Column::Stale, IteratorMode::Start).take_while(|(key, _)| due(key));
+    let Some((key, list)) = lists.next() else { return Ok(false) };
+    let mut batch = store.batch();
+    for stale in stale::from_bytes(&list)? {
+        match stale {
+            Stale::Page(id) => batch.delete(Column::Pages, &id.to_key()),
+            Stale::Record(id) => batch.delete(Column::Records, &id.to_key()),
         }
     }
-
-    fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
-        // Only asked while a tree is being restored from a snapshot, which this store does not do.
-        anyhow::bail!("the tree is not being restored")
-    }
+    batch.delete(Column::Stale, &key);
+    batch.write_later()?;
+    Ok(lists.next().is_some())
 }
 
-impl HasPreimage for Store {
-    fn preimage(&self, hash: KeyHash) -> anyhow::Result<Option<Vec<u8>>> {
-        Ok(self.get(Column::Preimages, &hash.0))
+/// Adds to a batch the removal of all that `version`, the newest one, wrote: the one before it is the newest again.
+///
+/// To be written together with the version's number in [`Column::Meta`].
+pub fn forget(store: &Store, batch: &mut Batch<'_>, version: Version) {
+    for column in [Column::Pages, Column::Records, Column::Stale] {
+        of_version(store, column, version).for_each(|(key, _)| batch.delete(column, &key));
+    }
+    batch.forget();
+}
+
+/// What a column has under a version.
+fn of_version(store: &Store, column: Column, version: Version) -> impl Iterator<Item = (Box<[u8]>, Box<[u8]>)> {
+    let version = version.to_be_bytes();
+    let from = store.iterate(column, IteratorMode::From(&version, Direction::Forward));
+    from.take_while(move |(key, _)| key.starts_with(&version))
+}
+
+impl Read for Store {
+    fn page(&self, id: &PageId) -> Result<Arc<Page>, Error> {
+        if let Some(page) = self.pages().get(id) {
+            return Ok(page);
+        }
+        let bytes = self.get(Column::Pages, &id.to_key()).ok_or_else(|| Error::NoPage(id.clone()))?;
+        let page = Arc::new(Page::from_bytes(id, &bytes).map_err(|error| Error::BadPage(id.clone(), error))?);
+        self.pages().insert(id, &page);
+        Ok(page)
+    }
+
+    fn record(&self, id: &RecordId) -> Result<Vec<u8>, Error> {
+        self.get(Column::Records, &id.to_key()).ok_or(Error::NoRecord(*id))
     }
 }
 

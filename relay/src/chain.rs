@@ -1,20 +1,25 @@
 //! The relay's view of the chain: what identities are, proven, and the operations it pays for.
 
 pub mod follower;
-mod lanes;
+pub(crate) mod lanes;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use identity::{Did, Entry, SignedOperation};
 use ledger::{Body, SignedTransaction, TxHash};
-use rpc::{Chain, FeePayer};
+use rpc::chain::PATIENCE;
+use rpc::queue::{Added, Outcome};
+use rpc::{Chain, Queue};
 use sha2::Sha256;
-use tendermint_rpc::{Client as _, HttpClient};
-use types::{ChainId, Height, SigningKey};
+use types::{ChainId, Domain, Encode as _, Height};
 
 use crate::Error;
-use lanes::Lanes;
+
+/// When somebody whose operation is in no block yet should ask again, in milliseconds.
+const LATE_MS: u64 = 2_000;
+
+static OPERATION: Domain = Domain::new("zynk.2026 relay sponsored operation v1");
 
 /// What the chain held of an identity, proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +43,10 @@ pub trait ChainView: Send + Sync + std::fmt::Debug {
     async fn identity(&self, did: &Did) -> Result<Seen, Error>;
 
     /// Sends an operation at the relay's cost and waits until it is in a block: its height. It goes on
-    /// when the caller stops waiting.
+    /// when the caller stops waiting, and when the relay stops; who asks again is told of the same one.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Late`], [`Error::NoChain`].
+    /// [`Error::Refused`], [`Error::Late`], [`Error::Busy`], [`Error::Store`].
     async fn sponsor(&self, operation: SignedOperation) -> Result<Height, Error>;
 
     /// The newest block's height, verified.
@@ -69,19 +74,14 @@ pub trait ChainView: Send + Sync + std::fmt::Debug {
 pub struct Proven {
     id: ChainId,
     chain: Mutex<Chain>,
-    blocks: HttpClient,
-    lanes: Arc<Lanes>,
+    queue: Queue,
 }
 
 impl Proven {
-    /// The chain through the node at `url`, paid for by `account`.
-    ///
-    /// # Errors
-    /// [`Error::NoChain`] if the URL is none.
-    pub fn new(chain: Chain, url: &str, account: &SigningKey) -> Result<Self, Error> {
-        let blocks = HttpClient::new(url).map_err(|_| Error::chain(rpc::Error::Url(url.to_owned())))?;
-        let id = chain.trust().chain().clone();
-        Ok(Self { lanes: Arc::new(Lanes::new(account)), id, chain: Mutex::new(chain), blocks })
+    /// The chain, seen through its client. What is sponsored goes into `queue`.
+    #[must_use]
+    pub fn new(chain: Chain, queue: Queue) -> Self {
+        Self { id: chain.trust().chain().clone(), chain: Mutex::new(chain), queue }
     }
 
     /// A client that trusts what this one does. Several ask at once, and one that waits for a
@@ -113,14 +113,16 @@ impl ChainView for Proven {
     }
 
     async fn sponsor(&self, operation: SignedOperation) -> Result<Height, Error> {
-        let (mut chain, lanes) = (self.chain(), self.lanes.clone());
-        // A task of its own: a person who hangs up must not leave a lane in the middle of a transaction.
-        let sent = tokio::spawn(async move {
-            let lane = lanes.take().await?;
-            let body = Body::Identity(Box::new(operation));
-            Ok(chain.submit(lane.author(), FeePayer::Cosigner(lane.payer()), body).await?.height)
-        });
-        sent.await.map_err(Error::store)?
+        let name = OPERATION.hash(&[&operation.to_bytes()]);
+        if self.queue.submit(&name, &Body::Identity(Box::new(operation))).await.map_err(Error::store)? == Added::Full {
+            return Err(Error::Busy { retry_after_ms: LATE_MS });
+        }
+        match self.queue.wait(&name, PATIENCE).await.map_err(Error::store)? {
+            Some(Outcome::Included { height }) => Ok(height),
+            Some(Outcome::Refused { codespace, number, height, .. }) => Err(Error::Refused { codespace, number, free: height.is_none() }),
+            // The identity's entry says what became of it.
+            Some(Outcome::Unseen) | None => Err(Error::Late { retry_after_ms: LATE_MS }),
+        }
     }
 
     async fn tip(&self) -> Result<Height, Error> {
@@ -140,18 +142,13 @@ impl ChainView for Proven {
     async fn operated(&self, height: Height) -> Result<Vec<Did>, Error> {
         let mut chain = self.chain();
         let header = chain.header(height).await?;
+        let node = chain.node().clone();
         self.keep(chain);
         let committed = header.header().data_hash;
         if committed.is_none_or(|hash| hash == data_hash(&[])) {
             return Ok(Vec::new());
         }
-        let at = tendermint::block::Height::try_from(height).map_err(Error::store)?;
-        let answer = self
-            .blocks
-            .block(at)
-            .await
-            .map_err(|error| Error::chain(rpc::Error::Answer { method: "block".to_owned(), reason: error.to_string() }))?;
-        let transactions = answer.block.data;
+        let transactions = node.transactions(height).await?;
         if committed != Some(data_hash(&transactions)) {
             return Err(Error::chain(rpc::Error::Mismatch { query: "block", fault: "transactions that the header does not have" }));
         }

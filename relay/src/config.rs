@@ -182,6 +182,12 @@ impl Home {
         self.data().join("accounts.sqlite")
     }
 
+    /// What the relay brings to the chain for others.
+    #[must_use]
+    pub fn submissions(&self) -> PathBuf {
+        self.data().join("submissions.sqlite")
+    }
+
     /// Mailboxes and leaves: RocksDB.
     #[must_use]
     pub fn messages(&self) -> PathBuf {

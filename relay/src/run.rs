@@ -11,7 +11,7 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use genesis::{Genesis, KeyFile, KeyKind, LogFile, entropy, file};
 use ledger::Body;
-use rpc::{Chain, FeePayer};
+use rpc::{Chain, FeePayer, Queue, queue};
 use tendermint::Time;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use types::{Millis, SigningKey};
 use crate::accounts::Sqlite;
 use crate::app::Parts;
 use crate::auth::{ACCESS_S, MAX_ENDED, keys};
-use crate::chain::{Proven, follower};
+use crate::chain::{Proven, follower, lanes};
 use crate::messages::Messages;
 use crate::{App, Config, Error, Home, anchoring, http};
 
@@ -46,6 +46,8 @@ pub struct Relay {
     account: SigningKey,
     chain: Chain,
     accounts: Arc<Sqlite>,
+    submissions: Arc<queue::Sqlite>,
+    queue: Queue,
     _lock: std::fs::File,
 }
 
@@ -66,6 +68,8 @@ impl Relay {
         let log = log(home, &chain, &account, stop.clone()).await?;
         std::fs::create_dir_all(home.data()).map_err(|error| refused(home, &error))?;
         let accounts = Arc::new(Sqlite::open(&home.accounts()).await?);
+        let submissions = Arc::new(queue::Sqlite::open(&home.submissions()).await.map_err(|error| refused(home, &error))?);
+        let queue = Queue::new(submissions.clone());
         let folder = home.messages();
         let messages = tokio::task::spawn_blocking(move || Messages::open(&folder)).await.map_err(Error::store)?;
         let messages = messages.map_err(|error| refused(home, &error))?;
@@ -78,9 +82,9 @@ impl Relay {
             time: now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let view = Arc::new(Proven::new(chain.clone(), &config.node, &account)?);
+        let view = Arc::new(Proven::new(chain.clone(), queue.clone()));
         let parts = Parts { config, relay, tokens, accounts: accounts.clone(), messages, chain: view, clock: Arc::new(now), stop };
-        Ok(Self { app: Arc::new(App::new(parts)), log, account, chain, accounts, _lock: lock })
+        Ok(Self { app: Arc::new(App::new(parts)), log, account, chain, accounts, submissions, queue, _lock: lock })
     }
 
     /// What all requests share.
@@ -101,12 +105,14 @@ impl Relay {
     pub async fn work(self) -> Result<(), Error> {
         let (app, stop) = (self.app.clone(), self.app.stop.clone());
         let every = Duration::from_millis(app.config.anchor_interval_ms);
+        let sending = self.queue.run(self.chain.clone(), lanes::of(&self.account));
         let anchored = Box::pin(anchoring::run(app.messages.clone(), self.chain, self.log, self.account, every, stop.clone()));
         let worked = tokio::select! {
             ended = anchored => ended.map_err(|error| Error::Ended { part: "anchoring", reason: error.to_string() }),
             () = app.messages.clone().keep_swept(stop.clone()) => over("store of messages", &stop),
             () = app.messages.ended() => over("store of messages", &stop),
             () = follower::run(app.clone(), stop.clone()) => Ok(()),
+            () = sending => over("submission queue", &stop),
             () = watch_endings(&app) => Ok(()),
             () = keep_swept(&app) => Ok(()),
             () = stopped(stop.clone()) => Ok(()),
@@ -114,6 +120,7 @@ impl Relay {
         // What was handed over is written; nobody is told of more.
         app.messages.stop().await;
         self.accounts.close().await;
+        self.submissions.close().await;
         worked
     }
 }

@@ -1,9 +1,10 @@
 //! A client that answers only what was proven.
 //!
 //! Trust moves as light clients move it (`path.rs`): by skipping verification inside the trusting
-//! period, beyond it by hand-offs, and then [`Chain::is_beyond_period`] says so. With witnesses
+//! period, beyond it by hand-offs, and then [`Chain::is_beyond_period`] says so. Below where it began, hashes lead down. With witnesses
 //! ([`Chain::watched_by`]) no header is believed before they were asked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audit::bundle::{Bundle, Item, LogProof};
@@ -13,18 +14,21 @@ use identity::{Did, Entry};
 use ledger::account::Account;
 use ledger::state::key;
 use ledger::{Params, SignedTransaction, TxHash};
-use light::{LightBlock, Options, StateProof, Trust, Verified};
+use light::{Kept, LightBlock, Options, StateProof, Trust, Validators, Verified, kept};
 use tendermint::Time;
 use tokio::time::{Instant, sleep};
 use types::{Address, Decode, Encode, Height};
 
-use crate::path::{Climb, handoffs};
+use crate::path::{Climb, descend, handoffs};
 use crate::query::{AnchorProof, Refusal};
 use crate::witness::{NO_FORK, Testimony, Witnesses, examine};
 use crate::{Error, Node};
 
 /// How long it is waited for a transaction, an anchor or a header.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many verified headers are remembered, unless chosen otherwise.
+const MAX_HEADERS: usize = 128;
 
 /// The time between two looks.
 const POLL: Duration = Duration::from_millis(50);
@@ -70,16 +74,21 @@ pub struct Included {
 #[derive(Debug, Clone)]
 pub struct Chain {
     node: Node,
-    origin: Trust,
+    /// Where trust began, and the blocks it moved over.
+    kept: Kept,
     trust: Trust,
     options: Options,
     clock: fn() -> Time,
     beyond_period: bool,
     witnesses: Witnesses,
+    /// So many must have each header.
+    needed: usize,
     testimony: Testimony,
     /// What is read must not be older than what was written.
     written: Height,
-    last: Option<Verified>,
+    /// Headers that were verified, and what the witnesses said; at most `bound`.
+    seen: BTreeMap<Height, (Verified, Testimony)>,
+    bound: usize,
 }
 
 impl Chain {
@@ -96,16 +105,30 @@ impl Chain {
     pub fn with(node: Node, trust: Trust, options: Options, clock: fn() -> Time) -> Self {
         Self {
             node,
-            origin: trust.clone(),
+            kept: Kept::new(trust.clone(), kept::KEEP),
             trust,
             options,
             clock,
             beyond_period: false,
             witnesses: Witnesses::default(),
+            needed: 0,
             testimony: Testimony::default(),
             written: Height(0),
-            last: None,
+            seen: BTreeMap::new(),
+            bound: MAX_HEADERS,
         }
+    }
+
+    /// By other rules of how long trust lasts, how far it reaches, and how far clocks may differ.
+    #[must_use]
+    pub fn judged_by(self, options: Options) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Going on from what was kept ([`Chain::kept`]), which was believed then.
+    #[must_use]
+    pub fn remembering(self, kept: Kept) -> Self {
+        Self { trust: kept.latest(), kept, ..self }
     }
 
     /// With the nodes at `urls` as witnesses of every header that is verified from now on.
@@ -116,16 +139,34 @@ impl Chain {
         Ok(Self { witnesses: Witnesses::new(urls)?, ..self })
     }
 
+    /// With so many verified headers remembered, besides those that are kept.
+    #[must_use]
+    pub fn remembering_headers(self, bound: usize) -> Self {
+        Self { bound, ..self }
+    }
+
+    /// With so many witnesses that must have each header; fewer are an error.
+    #[must_use]
+    pub fn requiring(self, witnesses: usize) -> Self {
+        Self { needed: witnesses, ..self }
+    }
+
     /// The node: its answers are its word only.
     #[must_use]
     pub const fn node(&self) -> &Node {
         &self.node
     }
 
-    /// What is trusted by now: worth keeping for the next time.
+    /// What is trusted by now.
     #[must_use]
     pub const fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// Where trust began, and the blocks it moved over: worth keeping for the next time ([`Chain::remembering`]).
+    #[must_use]
+    pub const fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Whether trust was moved by hand-offs since what it stood on was older than the trusting
@@ -172,12 +213,35 @@ impl Chain {
     /// another header that holds as well. A witness that is of no help is no error:
     /// [`Chain::testimony`].
     pub async fn header(&mut self, height: Height) -> Result<Verified, Error> {
-        if let Some(last) = self.last.as_ref().filter(|last| last.height() == height) {
-            return Ok(last.clone());
+        if let Some((header, testimony)) = self.seen.get(&height) {
+            self.testimony.clone_from(testimony);
+            return Ok(header.clone());
         }
         let header = if height > self.trust.height() { self.advance(height).await? } else { self.look_back(height).await? };
-        self.last = Some(header.clone());
+        self.seen.insert(height, (header.clone(), self.testimony.clone()));
+        if self.seen.len() > self.bound {
+            self.seen.pop_first();
+        }
         Ok(header)
+    }
+
+    /// The validators of a height above 0, as its header names them; of the height after the newest header, as that one does.
+    ///
+    /// # Errors
+    /// As [`Chain::header`], and [`light::Error::WrongHandoff`] for validators whom the header does not name.
+    pub async fn validators(&mut self, height: Height) -> Result<Validators, Error> {
+        let validators = self.node.validators(height).await?;
+        let found = tendermint::Hash::Sha256(validators.hash().0);
+        let expected = match self.header(height).await {
+            Ok(header) => header.header().validators_hash,
+            // There is no such block yet.
+            Err(Error::Refused { .. }) if height > Height(1) => self.header(Height(height.0 - 1)).await?.header().next_validators_hash,
+            Err(error) => return Err(error),
+        };
+        if found == expected {
+            return Ok(validators);
+        }
+        Err(light::Error::WrongHandoff { height, expected, found: validators.hash() }.into())
     }
 
     /// What the state holds at a key: not older than what this client has seen included, nor than
@@ -307,7 +371,7 @@ impl Chain {
         let header = self.header(height.next()).await?;
         let bundle = Bundle {
             version: audit::bundle::VERSION,
-            chain: self.origin.chain().clone(),
+            chain: self.kept.root().chain().clone(),
             items: items.try_into().map_err(|source| Error::Decode { query: "the items", source })?,
             anchor: anchored.anchor,
             log: LogProof { index: anchored.index, path: anchored.path },
@@ -315,7 +379,7 @@ impl Chain {
             sealed: header.sealed()?,
             handoffs: handoffs(&self.node, Height(1), header.height()).await?.try_into().map_err(|_| TOO_MANY_CHANGES)?,
         };
-        audit::bundle::verify(&bundle, &self.origin, (self.clock)(), &self.options)?;
+        audit::bundle::verify(&bundle, self.kept.root(), (self.clock)(), &self.options)?;
         Ok(bundle)
     }
 
@@ -349,6 +413,7 @@ impl Chain {
         Box::pin(self.confirm(&path.header, Some(&path.blocks))).await?;
         self.trust = trust;
         self.beyond_period |= path.beyond_period;
+        path.blocks.iter().for_each(|block| self.kept.keep(block));
         Ok(path.header)
     }
 
@@ -356,17 +421,27 @@ impl Chain {
     async fn look_back(&mut self, height: Height) -> Result<Verified, Error> {
         let signed = self.node.commit(Some(height)).await?;
         let header = match self.trust.accept(&signed) {
-            Err(light::Error::WrongValidators { .. }) if height > self.origin.height() => {
-                let mut trust = self.origin.clone();
-                for handoff in handoffs(&self.node, trust.height().next(), height).await? {
-                    trust.hand_off(&handoff)?;
-                }
-                trust.accept(&signed)?
-            }
+            Err(light::Error::WrongValidators { .. }) => match self.climb_back(height).await? {
+                Some(header) => header,
+                None => descend(&self.node, &self.kept.above(height).unwrap_or_else(|| self.trust.clone()), &signed).await?,
+            },
             accepted => accepted?,
         };
         Box::pin(self.confirm(&header, None)).await?;
         Ok(header)
+    }
+
+    /// The header of a height from the latest trust below it. `None` where nothing below is trusted, or only what is older
+    /// than the trusting period, and the node does not tell of hand-offs.
+    async fn climb_back(&self, height: Height) -> Result<Option<Verified>, Error> {
+        if height <= self.kept.root().height() {
+            return Ok(None);
+        }
+        match self.climb(&self.node).to(&mut self.kept.below(height), height).await {
+            Ok(path) => Ok(Some(path.header)),
+            Err(Error::Query { .. } | Error::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks the witnesses whether they have this header. `blocks`: those by which trust comes to it from
@@ -390,7 +465,12 @@ impl Chain {
                 }
             }
         }
-        Ok(())
+        let (agreed, needed) = (self.testimony.agreed, self.needed);
+        if agreed >= needed {
+            return Ok(());
+        }
+        let doubts: Vec<_> = self.testimony.doubts.iter().map(|doubt| format!("{}: {}", doubt.witness, doubt.reason)).collect();
+        Err(Error::TooFewWitnesses { height: header.height(), agreed, needed, doubts: doubts.join("; ") })
     }
 
     /// What was trusted before a header, and the blocks that led from there to it. None if it lies before all
@@ -399,11 +479,12 @@ impl Chain {
         if let Some(blocks) = blocks {
             return Ok(Some((self.trust.clone(), blocks.to_vec())));
         }
-        if header.height() <= self.origin.height() {
+        if header.height() <= self.kept.root().height() {
             return Ok(None);
         }
-        let path = self.climb(&self.node).to(&mut self.origin.clone(), header.height()).await?;
-        if path.header.hash() == header.hash() { Ok(Some((self.origin.clone(), path.blocks))) } else { Err(NO_FORK) }
+        let base = self.kept.below(header.height());
+        let path = self.climb(&self.node).to(&mut base.clone(), header.height()).await?;
+        if path.header.hash() == header.hash() { Ok(Some((base, path.blocks))) } else { Err(NO_FORK) }
     }
 
     async fn inquire(&self, witness: &Node, base: &Trust, blocks: &[LightBlock], top: Height) -> Result<Error, Error> {

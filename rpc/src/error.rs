@@ -111,6 +111,26 @@ pub enum Error {
         /// What came of the evidence, in words.
         reports: String,
     },
+    /// Fewer witnesses have said that they have the header than must.
+    #[error("{agreed} witnesses have the header at height {height}, at least {needed} must: {doubts}")]
+    TooFewWitnesses {
+        /// The header's height.
+        height: Height,
+        /// How many have it.
+        agreed: usize,
+        /// How many must.
+        needed: usize,
+        /// What the others did, in words.
+        doubts: String,
+    },
+    /// A header lies too far below all that is trusted.
+    #[error("height {height} lies too far below {from}, the first trusted height: hashes lead down {max} heights at most", max = crate::path::MAX_DESCENT)]
+    TooDeep {
+        /// The height.
+        height: Height,
+        /// The first trusted height.
+        from: Height,
+    },
     /// More witnesses than a client asks.
     #[error("{0} witnesses are too many: {max} at most", max = crate::witness::MAX_WITNESSES)]
     TooManyWitnesses(usize),
@@ -135,6 +155,8 @@ impl Error {
             Self::Timeout { .. } => 5012,
             Self::Attack { .. } => 5013,
             Self::TooManyWitnesses(_) => 5014,
+            Self::TooFewWitnesses { .. } => 5015,
+            Self::TooDeep { .. } => 5016,
         }
     }
 }

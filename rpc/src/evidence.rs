@@ -65,8 +65,11 @@ pub fn from_json(mut json: Value) -> Result<Evidence, String> {
             value.insert("byzantine_validators".to_owned(), json!([]));
         }
     }
-    let form: raw::Evidence = serde_json::from_value(json).map_err(|error| error.to_string())?;
-    Evidence::try_from(form).map_err(|error| error.to_string())
+    let read = || {
+        let form: raw::Evidence = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        Evidence::try_from(form).map_err(|error| error.to_string())
+    };
+    types::guarded(read).map_err(|panicked| panicked.to_string())?
 }
 
 /// A vote for no block names an empty one, as Go has it.

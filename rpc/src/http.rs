@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tendermint_rpc::error::ErrorDetail;
 use tendermint_rpc::response::Wrapper;
@@ -42,23 +43,29 @@ impl Http {
 
     pub(crate) async fn ask<R: SimpleRequest>(&self, request: R) -> Result<R::Output, Error> {
         let method = request.method().to_string();
-        let body = self.send(&method, request.into_json()).await?;
+        let body = self.send(&method, request.into_json(), MAX_ANSWER).await?;
         read::<R::Response>(method, &body).map(Into::into)
     }
 
     /// Asks what `tendermint-rpc` has no right words for.
     pub(crate) async fn ask_in_json<A: Response>(&self, method: &str, params: Value) -> Result<A, Error> {
         let question = json!({"jsonrpc": "2.0", "id": method, "method": method, "params": params});
-        read(method.to_owned(), &self.send(method, question.to_string()).await?)
+        read(method.to_owned(), &self.send(method, question.to_string(), MAX_ANSWER).await?)
     }
 
-    async fn send(&self, method: &str, question: String) -> Result<Vec<u8>, Error> {
+    /// Asks anything, for an answer of at most `bound` bytes that is not looked at.
+    pub(crate) async fn ask_for(&self, method: &str, params: Value, bound: usize) -> Result<Value, Error> {
+        let question = json!({"jsonrpc": "2.0", "id": method, "method": method, "params": params});
+        Ok(read::<Anything>(method.to_owned(), &self.send(method, question.to_string(), bound).await?)?.0)
+    }
+
+    async fn send(&self, method: &str, question: String, bound: usize) -> Result<Vec<u8>, Error> {
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(question);
         let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Error::TooLarge { method: method.to_owned(), bound: MAX_ANSWER });
+            if body.len() + chunk.len() > bound {
+                return Err(Error::TooLarge { method: method.to_owned(), bound });
             }
             body.extend_from_slice(&chunk);
         }
@@ -88,8 +95,18 @@ impl Http {
     }
 }
 
+/// A result that is not looked at.
+#[derive(Debug, Deserialize, Serialize)]
+struct Anything(Value);
+
+impl Response for Anything {}
+
 fn read<A: Response>(method: String, body: &[u8]) -> Result<A, Error> {
-    match serde_json::from_slice::<Wrapper<A>>(body) {
+    let answer = match types::guarded(|| serde_json::from_slice::<Wrapper<A>>(body)) {
+        Ok(answer) => answer,
+        Err(panicked) => return Err(Error::Answer { method, reason: panicked.to_string() }),
+    };
+    match answer {
         Ok(answer) => answer.into_result().map_err(|error| refused(method, error.detail())),
         Err(error) => Err(Error::Answer { method, reason: error.to_string() }),
     }

@@ -7,6 +7,8 @@
 //!
 //! Other nodes can be its [`witness`]es: a history that only one of them has is noticed, and told to the others.
 //!
+//! A [`queue`] keeps what is to reach the chain, through crashes and outages, and sends it once.
+//!
 //! What the node alone can know stays its word, and says so: that a transaction was taken into the
 //! mempool, and that it was included. What the transaction did is proven by the state after it.
 //!
@@ -19,6 +21,7 @@ mod http;
 pub mod node;
 mod path;
 pub mod query;
+pub mod queue;
 pub mod relay;
 pub mod submit;
 pub mod witness;
@@ -26,6 +29,7 @@ pub mod witness;
 pub use chain::{Chain, Included, Proven};
 pub use error::Error;
 pub use node::Node;
+pub use queue::Queue;
 pub use submit::FeePayer;
 pub use witness::Testimony;
 

@@ -1,12 +1,15 @@
 //! A plain client of one node: bounded, parsed, and believed.
 
 use audit::LogId;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use light::{LightBlock, Validator, Validators};
-use serde_json::json;
+use serde_json::{Value, json};
 use tendermint::abci::Event;
+use tendermint::block::Header;
 use tendermint::block::signed_header::SignedHeader;
 use tendermint::evidence::Evidence;
-use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, evidence as evidence_endpoint, status, tx, validators};
+use tendermint_rpc::endpoint::{abci_query, broadcast::tx_sync, commit, evidence as evidence_endpoint, header, status, tx, validators};
 use types::{Decode, Encode, Height, PublicKey};
 
 use crate::http::Http;
@@ -15,6 +18,9 @@ use crate::{Error, evidence};
 
 /// How many validators stand on a page: CometBFT's bound.
 const PAGE: u8 = 100;
+
+/// How long a block may be as JSON, in bytes: 8 MiB of transactions in base64, and the rest.
+const MAX_BLOCK: usize = 12 << 20;
 
 /// The RPC of one node.
 #[derive(Debug, Clone)]
@@ -96,6 +102,36 @@ impl Node {
             }
             _ => Ok(signed),
         }
+    }
+
+    /// The header of a height, without its commit.
+    ///
+    /// # Errors
+    /// As [`Node::commit`].
+    pub async fn header(&self, height: Height) -> Result<Header, Error> {
+        let header = self.http.ask(header::Request::new(block_height(height)?)).await?.header;
+        if Height::from(header.height) == height { Ok(header) } else { Err(Error::Mismatch { query: "header", fault: "another height" }) }
+    }
+
+    /// The transactions of the block at a height, by the node's word: the header's data hash tells whether they are.
+    ///
+    /// # Errors
+    /// As [`Node::status`]; [`Error::TooLarge`] above [`MAX_BLOCK`] bytes of JSON.
+    pub async fn transactions(&self, height: Height) -> Result<Vec<Vec<u8>>, Error> {
+        let answer = self.ask("block", json!({"height": height.0.to_string()}), MAX_BLOCK).await?;
+        let listed = &answer["block"]["data"]["txs"];
+        let texts = listed.as_array().map_or(&[][..], Vec::as_slice);
+        let decode = |text: &Value| text.as_str().and_then(|text| STANDARD.decode(text).ok());
+        let transactions = texts.iter().map(decode).collect::<Option<Vec<_>>>();
+        transactions.ok_or(Error::Mismatch { query: "block", fault: "a transaction that is not base64" })
+    }
+
+    /// The answer to any method, as JSON that nothing is known of yet; of at most `bound` bytes.
+    ///
+    /// # Errors
+    /// As [`Node::status`].
+    pub async fn ask(&self, method: &str, params: Value, bound: usize) -> Result<Value, Error> {
+        self.http.ask_for(method, params, bound).await
     }
 
     /// The validators of a height.

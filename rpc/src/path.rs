@@ -1,16 +1,22 @@
 //! How trust gets from one height to a later one through one node, and the blocks on the way.
 //!
 //! Inside the trusting period it skips, with a block between where too few trusted validators
-//! signed a distant one. What is trusted longer ago is walked from by hand-offs, which need no clock.
+//! signed a distant one ([`light::Skip`]). What is trusted longer ago is walked from by hand-offs, which need no clock.
+//! Below all that is trusted, hashes lead down ([`light::Descent`]).
 
-use light::{Handoff, LightBlock, Options, Trust, Verified};
+use light::{Descent, Handoff, LightBlock, Options, Skip, Step, Trust, Verified};
 use tendermint::Time;
+use tendermint::block::signed_header::SignedHeader;
+use tokio::task::JoinSet;
 use types::Height;
 
 use crate::{Error, Node};
 
-/// How many light blocks one move of trust may take: bisection over 2^63 heights, and some.
-const MAX_STEPS: usize = 256;
+/// How many headers one way down may take: below the first that is trusted hashes alone lead, one header for each height.
+pub(crate) const MAX_DESCENT: u64 = 10_000;
+
+/// How many of them are asked for at once.
+const AT_ONCE: u64 = 16;
 
 /// A way up: through which node, and at what time.
 #[derive(Debug, Clone, Copy)]
@@ -34,31 +40,15 @@ pub(crate) struct Path {
 impl Climb<'_> {
     /// Moves trust up to `target`; where that fails, trust may have moved a part of the way.
     pub(crate) async fn to(&self, trust: &mut Trust, target: Height) -> Result<Path, Error> {
-        let mut ahead = vec![self.node.light_block(target).await?];
-        let mut blocks = Vec::new();
-        for _ in 0..MAX_STEPS {
-            let Some(block) = ahead.pop() else { break };
-            match trust.follow(&block, self.now, self.options) {
-                Ok(header) => {
-                    blocks.push(block);
-                    if ahead.is_empty() {
-                        return Ok(Path { header, blocks, beyond_period: false });
-                    }
-                }
-                Err(light::Error::NotEnoughTrust { signed, total }) => {
-                    let (low, high) = (trust.height(), block.height());
-                    let middle = Height(low.0.midpoint(high.0));
-                    if middle == low {
-                        return Err(light::Error::NotEnoughTrust { signed, total }.into());
-                    }
-                    ahead.push(block);
-                    ahead.push(self.node.light_block(middle).await?);
-                }
+        let mut skip = Skip::to(target);
+        loop {
+            match skip.step(trust, self.now, self.options) {
+                Ok(Step::Fetch(height)) => skip.give(self.node.light_block(height).await?)?,
+                Ok(Step::There(header)) => return Ok(Path { header: *header, blocks: skip.into_blocks(), beyond_period: false }),
                 Err(light::Error::Expired { .. }) => return self.walk(trust, target).await,
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::Mismatch { query: "commit", fault: "trust does not reach the height in 256 steps" })
     }
 
     async fn walk(&self, trust: &mut Trust, target: Height) -> Result<Path, Error> {
@@ -77,6 +67,30 @@ impl Climb<'_> {
         }
         Err(Error::Mismatch { query: "/handoffs", fault: "hand-offs that do not lead to the height" })
     }
+}
+
+/// The header of `signed`, to which hashes lead down from `trust`.
+pub(crate) async fn descend(node: &Node, trust: &Trust, signed: &SignedHeader) -> Result<Verified, Error> {
+    let target = Height::from(signed.header.height);
+    let mut way = Descent::from(trust).ok_or(Error::TooDeep { height: target, from: trust.height() })?;
+    if way.height().0.saturating_sub(target.0) > MAX_DESCENT {
+        return Err(Error::TooDeep { height: target, from: way.height() });
+    }
+    while way.height() > target {
+        let lowest = Height(way.height().0.saturating_sub(AT_ONCE - 1).max(target.next().0));
+        let mut asking = JoinSet::new();
+        for height in lowest.0..=way.height().0 {
+            let node = node.clone();
+            asking.spawn(async move { node.header(Height(height)).await });
+        }
+        let mut headers = asking.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        headers.sort_by_key(|header| std::cmp::Reverse(header.height));
+        for header in headers {
+            way.step(&header)?;
+        }
+    }
+    let validators = node.validators(target).await?;
+    Ok(way.land(signed, &validators)?)
 }
 
 /// The changes of validators from a height to below another, as the node shows them.

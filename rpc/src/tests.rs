@@ -7,8 +7,8 @@ use audit::bundle::verify;
 use audit::{Anchor, SignedAnchor};
 use identity::Did;
 use ledger::{Body, Params, SignedTransaction};
-use light::testing::key;
-use light::{Checkpoint, Options};
+use light::testing::{Manner, key};
+use light::{Checkpoint, Kept, Options, kept};
 use serde_json::json;
 use tendermint::Time;
 use types::{Address, Amount, Decode, Encode, Hash, Height, Millis};
@@ -126,6 +126,53 @@ async fn trust_moves_over_changes_of_all_validators() {
         assert_eq!(chain.trust().height(), Height(12), "looking back moves nothing");
     }
     assert_eq!(skipping.follow(Height(11)).await.expect("the tip is above").height(), Height(12));
+}
+
+#[tokio::test]
+async fn below_a_checkpoint_hashes_lead_down() {
+    let world = World::new();
+    let verified = client(&world, soon).await.header(Height(11)).await.expect("verified");
+    let trust = light::Trust::checkpoint(&Checkpoint::at(&verified, world.validators(12)).expect("the next set"));
+    let chain = |world: &World| {
+        let (world, trust) = (world.clone(), trust.clone());
+        async move { Chain::with(Node::new(&world.serve().await).expect("a URL"), trust, Options::default(), soon) }
+    };
+    for height in [10, 7, 3, 1] {
+        let header = chain(&world).await.header(Height(height)).await.expect("two sets of validators before those of the checkpoint");
+        assert_eq!(header.hash(), world.hash(height));
+    }
+    // Another block 7, and so another link, signed by all of the validators of then.
+    let bent = World::new().with(7, Manner::EMBEDDED, |header| header.data_hash = Some(tendermint::Hash::Sha256([8; 32])));
+    for height in [7, 3] {
+        assert_eq!(code(chain(&bent).await.header(Height(height)).await), 5010, "height {height}");
+    }
+    assert_eq!(chain(&bent).await.header(Height(8)).await.expect("above the bend").hash(), world.hash(8));
+}
+
+#[tokio::test]
+async fn what_was_believed_is_remembered() {
+    let world = World::new();
+    let mut first = client(&world, soon).await;
+    first.header(Height(7)).await.expect("verified");
+    let bytes = first.kept().to_bytes().expect("it seals");
+    let kept = Kept::from_bytes(&bytes, kept::KEEP).expect("it opens");
+    assert_eq!(kept.latest().height(), Height(7));
+
+    // From there no block below is needed: the node has none.
+    let mut second = client(&world.clone().without_below(8), soon).await.remembering(kept);
+    assert_eq!(second.latest().await.expect("verified").hash(), world.hash(12));
+    assert_eq!((second.trust().height(), second.kept().root().height()), (Height(12), Height(0)));
+    assert_eq!(second.validators(Height(9)).await.expect("named by the header"), *world.validators(9));
+}
+
+#[tokio::test]
+async fn validators_are_those_that_a_header_names() {
+    let (world, lying) = (World::new(), World::lying(Lie::OtherValidators));
+    let mut chain = client(&world, soon).await;
+    for height in [1, 5, 6, 12, 13] {
+        assert_eq!(chain.validators(Height(height)).await.expect("named"), *world.validators(height), "height {height}");
+    }
+    assert_eq!(code(client(&lying, soon).await.validators(Height(5)).await), 5010);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! sessions are real. Only the messages are not Signal's but random bytes: what is measured is what carries them.
 //! Everything runs on one machine, the load as well. `docs/bench.md` says how to read the figures.
 
+mod chain;
 mod closed_loop;
 mod crowd;
 mod figures;
@@ -41,6 +42,8 @@ const SYNCS: usize = 250;
 pub(crate) enum Command {
     /// Measure the relay: latency, throughput, memory, and whether any message was lost
     Relay(Arguments),
+    /// Measure the chain: transactions a second, time to a block, cost, and whether any transaction was lost
+    Chain(chain::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -110,16 +113,20 @@ impl Plan {
 }
 
 pub(crate) async fn run(command: Command, json: bool) -> Result<Report, Failure> {
-    let Command::Relay(arguments) = command;
-    let plan = Plan::of(&arguments);
     let folder = std::env::temp_dir().join(format!("zynk-bench-{}", std::process::id()));
-    let measured = tokio::select! {
-        measured = Box::pin(measure(plan, &folder, json)) => measured,
+    let measuring = async {
+        match command {
+            Command::Relay(arguments) => Box::pin(measure(Plan::of(&arguments), &folder, json)).await.map(|measured| measured.report()),
+            Command::Chain(arguments) => Box::pin(chain::measure(arguments, &folder, json)).await.map(|measured| measured.report()),
+        }
+    };
+    let report = tokio::select! {
+        report = measuring => report,
         () = until_told(false) => Err(Failure::Bench("it was stopped".to_owned())),
     };
     // What is left of a throw-away network in the temporary folder harms nobody.
     let _ = std::fs::remove_dir_all(&folder);
-    measured.map(|measured| measured.report())
+    report
 }
 
 /// Says how far it is; scripts are told the figures only.

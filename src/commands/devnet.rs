@@ -1,11 +1,13 @@
 //! `zynk devnet`: a network on loopback that stays until Ctrl-C.
 
+mod comet;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use devnet::{Network, Running, Service, Settings};
-use ledger::Params;
+use devnet::{CometNetwork, Network, Running, Service, Settings};
+use ledger::{Engine, Params};
 use serde_json::json;
 use tendermint::Time;
 use types::ChainId;
@@ -40,10 +42,19 @@ pub(crate) struct Arguments {
     /// A new network of validators alone, without relay and gateway
     #[arg(long)]
     chain_only: bool,
+    /// What agrees on a new network's blocks: embedded, or cometbft, which has no relay and gateway here
+    #[arg(long, value_name = "ENGINE", default_value = "embedded")]
+    engine: Engine,
+    /// CometBFT's program, for a network under it; `tools/cometbft` of the sources builds one and prints where it is
+    #[arg(long, env = "ZYNK_COMETBFT", value_name = "PROGRAM", default_value = "cometbft")]
+    cometbft: PathBuf,
 }
 
 pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Failure> {
     let home = &arguments.home;
+    if CometNetwork::exists(home) || (arguments.engine == Engine::CometBft && !Network::exists(home)) {
+        return comet::run(arguments, json).await;
+    }
     let network = if Network::exists(home) {
         Network::load(home).map_err(Failure::Run)?
     } else {

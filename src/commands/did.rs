@@ -15,6 +15,7 @@ use super::{included_json, proof_json, proven};
 use crate::cli::{Connection, Signing};
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::unlock;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -65,6 +66,9 @@ pub(crate) struct Create {
     /// Where to write the keys; nothing is overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Encrypt them under a passphrase
+    #[arg(long)]
+    encrypt: bool,
     #[command(flatten)]
     signing: Signing,
     #[command(flatten)]
@@ -102,10 +106,15 @@ pub(crate) async fn run(command: Command) -> Result<Report, Failure> {
 }
 
 async fn create(arguments: Create) -> Result<Report, Failure> {
-    let Create { out, signing, connection } = arguments;
+    let Create { out, encrypt, signing, connection } = arguments;
+    let passphrase = encrypt.then(unlock::new_passphrase).transpose()?;
     let (signers, mut chain) = (signing.load()?, connection.open()?);
     let valid_until = chain.valid_until().await?;
     let (ring, operation) = Keyring::generate(chain.trust().chain(), valid_until);
+    let ring = match &passphrase {
+        Some(passphrase) => ring.encrypted(passphrase)?,
+        None => ring,
+    };
     // Written first: an identity whose keys are lost in a crash is nobody's.
     ring.create(&out)?;
     let included = match signers.submit(&mut chain, Body::Identity(Box::new(operation))).await {

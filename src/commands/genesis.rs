@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use genesis::genesis::MAX_BYTES;
 use genesis::{Application, Builder, Error, Genesis, KeyKind, Terms, file, peer};
-use ledger::Params;
 use ledger::genesis::GenesisValidator;
-use node::config::{Config, Home};
+use ledger::{Engine, Params};
+use node::abci::config::moniker;
+use node::config::Home;
 use serde_json::json;
 use tendermint::Time;
 use types::{Address, Amount, ChainId, DecodeError, PublicKey};
@@ -75,6 +76,9 @@ pub(crate) struct Make {
     /// An account with a first balance; may be given often
     #[arg(long = "account", value_name = "ADDRESS=AMOUNT", value_parser = balance)]
     accounts: Vec<(Address, Amount)>,
+    /// What agrees on the blocks: embedded or cometbft
+    #[arg(long, value_name = "ENGINE", default_value = "embedded")]
+    engine: Engine,
     /// The time from one block to the next when there is work; 0 is as fast as possible
     #[arg(long, value_name = "MS")]
     block_interval_ms: Option<u32>,
@@ -152,7 +156,8 @@ fn make(arguments: Make) -> Result<Report, Failure> {
         ..known
     };
     params.check().map_err(|error| Error::State(error.into()))?;
-    let builder = with_accounts(Builder::new(chain, time.unwrap_or_else(Time::now), params), accounts)?;
+    let builder = Builder::new(chain, time.unwrap_or_else(Time::now), params).engine(arguments.engine);
+    let builder = with_accounts(builder, accounts)?;
     if out.exists() {
         return Err(Error::Exists(out).into());
     }
@@ -198,7 +203,7 @@ fn apply(arguments: Apply) -> Result<Report, Failure> {
     let Apply { file, home, key, stake, commission_bps, out } = arguments;
     let home = Home::new(&home);
     let (validator, node) = (key_file(&home.validator_key(), KeyKind::Validator)?, key_file(&home.node_key(), KeyKind::Node)?);
-    let moniker = Config::load(&home.config()).map_err(Failure::Run)?.moniker;
+    let moniker = moniker(&home.config()).map_err(Failure::Run)?;
     let moniker = moniker.as_str().try_into().map_err(|source| Failure::Argument { what: "the node's moniker", source })?;
     let genesis = load_builder(&file)?;
     let terms = Terms { moniker, stake, commission_bps };
@@ -238,8 +243,9 @@ fn verify(path: &Path) -> Result<Report, Failure> {
         format!("\n  {moniker}: power {}, stake {stake}, operator {operator}", record.power(&state.params))
     });
     let text = format!(
-        "the genesis is in order: chain {}, from {}, accounts {}, validators {}, total power {}{}\nhash {}",
+        "the genesis is in order: chain {} of {}, from {}, accounts {}, validators {}, total power {}{}\nhash {}",
         genesis.chain(),
+        genesis.engine(),
         genesis.time(),
         state.accounts.len(),
         state.validators.len(),
@@ -249,6 +255,7 @@ fn verify(path: &Path) -> Result<Report, Failure> {
     );
     let json = json!({
         "chain": genesis.chain(),
+        "engine": genesis.engine(),
         "time": genesis.time(),
         "hash": genesis.hash(),
         "accounts": state.accounts.len(),

@@ -1,8 +1,11 @@
-//! `zynk light`: follow a chain without trusting the node.
+//! `zynk light`: follow a chain without trusting the node, or answer for it.
+
+pub(crate) mod proxy;
+pub(crate) mod source;
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use genesis::file;
 use light::{Checkpoint, Verified};
 use rpc::Chain;
@@ -10,19 +13,30 @@ use serde_json::{Value, json};
 use types::Height;
 
 use super::{proof_json, proven};
-use crate::cli::Connection;
 use crate::failure::Failure;
 use crate::report::{Report, say};
+use source::{Opened, Source};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer like a node's RPC, only what was verified
+    Proxy(proxy::Arguments),
+}
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  \
     zynk light --genesis genesis.json --once\n  \
     zynk light --genesis genesis.json --checkpoint-out today.json --once\n  \
     zynk light --checkpoint today.json\n  \
-    zynk light --checkpoint today.json --witness http://192.0.2.7:26657\n\n\
+    zynk light --checkpoint today.json --witness http://192.0.2.7:26657\n  \
+    zynk light --genesis genesis.json --store light.kept\n  \
+    zynk light proxy --store light.kept --listen 127.0.0.1:8888\n\n\
     Each line is a header that more than two thirds of the validators signed, beginning with those of the genesis or\n\
     the checkpoint. It follows until Ctrl-C. A witness that has another header, signed as well, ends it: that is an attack.")]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Stop after the newest header
     #[arg(long, conflicts_with = "count")]
     once: bool,
@@ -33,12 +47,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     checkpoint_out: Option<PathBuf>,
     #[command(flatten)]
-    connection: Connection,
+    source: Source,
 }
 
 pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Failure> {
-    let mut chain = arguments.connection.open()?;
+    if let Some(Command::Proxy(arguments)) = &arguments.command {
+        return proxy::run(arguments, json).await;
+    }
+    let Opened { mut chain, mut store, .. } = arguments.source.open().await?;
+    let mut keep = |chain: &Chain| store.as_mut().map_or(Ok(()), |store| store.save(chain.kept()));
     let mut header = chain.latest().await?;
+    keep(&chain)?;
     let mut left = if arguments.once { 1 } else { arguments.count.unwrap_or(u64::MAX) };
     loop {
         left = left.saturating_sub(1);
@@ -50,6 +69,7 @@ pub(crate) async fn run(arguments: Arguments, json: bool) -> Result<Report, Fail
             next = next(&mut chain, header.height()) => next?,
             _ = tokio::signal::ctrl_c() => break,
         };
+        keep(&chain)?;
     }
     let mut text = line(&chain, &header);
     if let Some(path) = &arguments.checkpoint_out {

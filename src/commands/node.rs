@@ -1,6 +1,9 @@
 //! `zynk node`: run a validator or full node, and make its home.
 
+mod comet;
 mod home;
+mod reindex;
+mod state;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::unlock;
 
 /// What a node that starts itself anew tells its next life: how often it was unheard.
 const RENEWALS: &str = "ZYNK_NODE_RENEWALS";
@@ -36,10 +40,18 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Make the home of a node
     Init(home::Init),
+    /// Make the index for searches anew from the blocks that the node has
+    Reindex(reindex::Reindex),
     /// Name nodes to stay connected to
     Peer(home::Peer),
     /// Show what others need to know of a node
     Show(home::Show),
+    /// Show what a node's home holds, without starting it
+    Inspect(state::Inspect),
+    /// Undo the last block of a node that stands still
+    Rollback(state::Rollback),
+    /// Execute the kept blocks again and compare what comes of them
+    Replay(state::Replay),
 }
 
 #[derive(Debug, Args)]
@@ -58,15 +70,19 @@ struct Run {
 pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
     let Run { home, accept_restored_guard, attached } = match &arguments.command {
         Some(Command::Init(arguments)) => return home::init(arguments),
+        Some(Command::Reindex(arguments)) => return reindex::reindex(arguments).await,
         Some(Command::Peer(arguments)) => return home::peer(arguments),
         Some(Command::Show(arguments)) => return home::show(arguments),
+        Some(Command::Inspect(arguments)) => return state::inspect(arguments),
+        Some(Command::Rollback(arguments)) => return state::rollback(arguments),
+        Some(Command::Replay(arguments)) => return state::replay(arguments),
         None => arguments.run,
     };
     let home = home.expect("it is required where no other command is given");
     let stopped = told(attached);
     let renewals = std::env::var(RENEWALS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     let options = node::Options { accept_restored_guard, renewals };
-    match node::run(&home, options, stopped).await.map_err(Failure::Run)? {
+    match Box::pin(node::run(&home, options, stopped)).await.map_err(state::failed)? {
         node::Ended::Stopped => Ok(Report::new("the node has stopped", json!({"stopped": true}))),
         node::Ended::Outdated(outdated) => Err(Failure::Outdated(outdated)),
         node::Ended::Again => begin_again(renewals),
@@ -79,6 +95,7 @@ fn begin_again(renewals: u32) -> Result<Report, Failure> {
     let program = std::env::current_exe().map_err(Failure::Runtime)?;
     let mut again = process::Command::new(program);
     again.args(std::env::args_os().skip(1)).env(RENEWALS, renewals.to_string());
+    let _pipe = unlock::bequeath(&mut again).map_err(Failure::Runtime)?;
     Err(Failure::Runtime(again.exec()))
 }
 

@@ -8,7 +8,8 @@ use ledger::Body;
 use ledger::stake::active::Set;
 use ledger::stake::{Candidacy, Edit, Validator, ValidatorStatus, registry};
 use ledger::state::key;
-use node::config::{Config, Home};
+use node::abci::config::moniker;
+use node::config::Home;
 use rpc::{Chain, Proven};
 use serde_json::{Value, json};
 use types::{Address, Amount, DecodeError, PublicKey, Signature};
@@ -109,7 +110,7 @@ async fn create(arguments: Create) -> Result<Report, Failure> {
     let Create { home, stake, commission_bps, signing, connection } = arguments;
     let home = Home::new(&home);
     let (key, node) = (key_file(&home.validator_key(), KeyKind::Validator)?, key_file(&home.node_key(), KeyKind::Node)?);
-    let named = Config::load(&home.config()).map_err(Failure::Run)?.moniker;
+    let named = moniker(&home.config()).map_err(Failure::Run)?;
     let signers = signing.load()?;
     let mut chain = connection.open()?;
     let candidacy = Candidacy {

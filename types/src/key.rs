@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ed25519_dalek::Signer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -70,10 +71,20 @@ macro_rules! bytes_codec {
 pub struct PublicKey(pub [u8; 32]);
 bytes_text!(PublicKey, 32, "public key (64 hexadecimal digits)");
 
+/// Signatures that were checked. No rule reads it: operators and benches do.
+static CHECKS: AtomicU64 = AtomicU64::new(0);
+
+/// How many signatures this process has checked by the strict rule: those of transactions, and those in their bodies.
+#[must_use]
+pub fn checks() -> u64 {
+    CHECKS.load(Ordering::Relaxed)
+}
+
 impl PublicKey {
     /// Whether `signature` over `message` is this key's, by the strict rule.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+        CHECKS.fetch_add(1, Ordering::Relaxed);
         let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&self.0) else {
             return false;
         };

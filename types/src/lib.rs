@@ -9,10 +9,12 @@
 
 pub mod chain;
 pub mod codec;
+mod guarded;
 pub mod hash;
 pub mod key;
 
 pub use chain::{Amount, ChainId, Height, Millis};
 pub use codec::{Blob, Decode, DecodeError, Encode, List, Reader, Text};
+pub use guarded::{Panicked, guarded};
 pub use hash::{Domain, Hash};
 pub use key::{Address, PublicKey, Signature, SigningKey};

@@ -204,6 +204,14 @@ pub struct Validators {
     set: Arc<ValidatorSet>,
 }
 
+impl Validators {
+    /// The set that they were made of.
+    #[must_use]
+    pub fn set(&self) -> &ValidatorSet {
+        &self.set
+    }
+}
+
 impl From<&ValidatorSet> for Validators {
     fn from(set: &ValidatorSet) -> Self {
         let validator = |validator: &crate::validators::Validator| Validator {

@@ -107,7 +107,7 @@ impl<H: Host> Driver<H> {
     #[must_use]
     pub fn new(host: Arc<H>, channels: Channels<Zynk>, signer: Option<GuardedSigner>) -> Self {
         let state = host.chain_state();
-        let last_commit = state.last_block.and_then(|(height, _)| host.decided(height)).map(|(_, commit)| commit);
+        let last_commit = host.last_commit();
         let proposed = host.kept(state.next_height());
         let highest = host.info().app_version;
         Self {

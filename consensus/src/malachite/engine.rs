@@ -13,20 +13,28 @@ use malachite::app::config::{
 use malachite::app::events::RxEvent;
 use malachite::app::types::Keypair;
 use malachite::app::types::codec::Codec as _;
+use malachite::app::types::core::ValidatorProof;
 use malachite::{
     ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext, Signer as _, SyncContext, WalContext,
 };
 use tendermint::account;
 use tokio::sync::watch;
-use types::SigningKey;
+use types::{Signature, SigningKey};
 
 use super::codec::Wire;
-use super::context::{Address, Zynk};
+use super::context::{Address, ConsensusSignature, Zynk};
 use super::driver::{Driver, DriverError};
 use super::parts::PIECE_BYTES;
-use super::signing::{ChainVerifier, GuardedSigner};
+use super::persistent;
+use super::probe::Probe;
+use super::signing::{ChainVerifier, GuardedSigner, ValidatorKey};
 use crate::guard::Guard;
 use crate::host::Host;
+
+/// How many peers pass on to each other what others published; at most, and at least.
+const MESH: usize = 4;
+const MOST_MESH: usize = 6;
+const LEAST_MESH: usize = 3;
 
 /// No set has more validators (`docs/spec/stake.md`).
 const MOST_VALIDATORS: usize = 128;
@@ -36,16 +44,22 @@ const MOST_VALIDATORS: usize = 128;
 pub struct Config {
     /// What people call this node.
     pub moniker: String,
-    /// Where it listens for other validators.
+    /// Where it listens for other validators. It speaks TCP, or QUIC if this is an address of that, with everybody.
     pub listen: Multiaddr,
-    /// The other validators it stays connected to.
+    /// Whom the operator named: it stays connected to them.
     pub peers: Vec<Multiaddr>,
+    /// Whom it stays connected to beside them, as that changes while it runs.
+    pub discovered: watch::Receiver<Vec<Multiaddr>>,
+    /// At most so many connections that others opened from one address, of IPv6 from one /64.
+    pub max_per_address: usize,
     /// The engine's log of the current height.
     pub wal: PathBuf,
     /// The key of its peer id on the consensus network.
     pub peer_key: SigningKey,
     /// The validator's key and guard; none for a node that only follows.
-    pub signer: Option<(SigningKey, Arc<Mutex<Guard>>)>,
+    pub signer: Option<(ValidatorKey, Arc<Mutex<Guard>>)>,
+    /// The signature of [`peer_proof`](super::signing::peer_proof), where the key is elsewhere.
+    pub proof: Option<Signature>,
 }
 
 /// Why an engine stopped.
@@ -78,6 +92,7 @@ pub enum Stopped {
 /// A running engine.
 pub struct Engine {
     handle: EngineHandle,
+    probe: Probe,
     end: End,
 }
 
@@ -106,7 +121,7 @@ impl Engine {
         let keypair = Keypair::ed25519_from_bytes(*config.peer_key.seed()).map_err(|error| start(&error))?;
         let log = Arc::new(config.wal.clone());
         let signer = config.signer.clone().map(|(key, guard)| GuardedSigner::new(chain.clone(), key, guard, log));
-        let identity = identity(&config.moniker, &keypair, signer.as_ref()).await.map_err(|error| start(&error))?;
+        let identity = identity(&config.moniker, &keypair, signer.as_ref(), config.proof).await.map_err(|error| start(&error))?;
         let verifier = Box::new(ChainVerifier::new(chain.clone()));
         let consensus = match &signer {
             Some(signer) => ConsensusContext::new_validator(address(signer), verifier, Box::new(signer.clone())),
@@ -124,8 +139,16 @@ impl Engine {
             .map_err(|error| start(&error))?;
         let end = End { reason: watch::Sender::default(), signer: signer.clone() };
         watch_events(channels.events.subscribe(), config.wal, end.clone());
+        let probe = Probe::new(channels.requests.clone(), channels.net_requests.clone());
+        tokio::spawn(persistent::follow(config.discovered, config.peers, channels.net_requests.clone()));
         spawn_driver(Driver::new(host, channels, signer), end.clone());
-        Ok(Self { handle, end })
+        Ok(Self { handle, probe, end })
+    }
+
+    /// For questions to the engine while it runs.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        self.probe.clone()
     }
 
     /// Waits until the engine ends, and says why.
@@ -155,12 +178,23 @@ fn address(signer: &GuardedSigner) -> Address {
     Address(signer.public().address().into())
 }
 
-async fn identity(moniker: &str, keypair: &Keypair, signer: Option<&GuardedSigner>) -> Result<NetworkIdentity, malachite_signing::Error> {
+async fn identity(
+    moniker: &str,
+    keypair: &Keypair,
+    signer: Option<&GuardedSigner>,
+    proof: Option<Signature>,
+) -> Result<NetworkIdentity, malachite_signing::Error> {
     let Some(signer) = signer else {
         return Ok(NetworkIdentity::new(moniker.to_owned(), keypair.clone(), None));
     };
     let peer = libp2p::PeerId::from_public_key(&keypair.public());
-    let proof = signer.sign_validator_proof(signer.public().0.to_vec(), peer.to_bytes()).await?;
+    let key = signer.public().0.to_vec();
+    let proof = match (signer.is_remote(), proof) {
+        (false, _) => signer.sign_validator_proof(key, peer.to_bytes()).await?,
+        (true, Some(signature)) => ValidatorProof::new(key, peer.to_bytes(), ConsensusSignature(signature)),
+        // Others hear its votes all the same, and keep no place for it among their connections.
+        (true, None) => return Ok(NetworkIdentity::new(moniker.to_owned(), keypair.clone(), Some(address(signer).to_string()))),
+    };
     let proof = Wire.encode(&proof).expect("a proof is always encodable");
     Ok(NetworkIdentity::new_validator(moniker.to_owned(), keypair.clone(), address(signer).to_string(), proof))
 }
@@ -171,14 +205,21 @@ fn settings(config: &Config, chain: &str, max_block: u64) -> Settings {
         listen_addr: config.listen.clone(),
         persistent_peers: config.peers.clone(),
         discovery: DiscoveryConfig {
-            // Validators are named in the configuration; several of them may share one address.
-            max_connections_per_ip: 100,
+            // Others find addresses for it (`Config::discovered`). There is room for every validator of the largest set, and
+            // for as many who only follow; who validates displaces who does not.
+            num_outbound_peers: MOST_VALIDATORS,
+            num_inbound_peers: 2 * MOST_VALIDATORS,
+            max_connections_per_ip: config.max_per_address,
+            // Validators may share an address, and one that starts anew comes back at once.
             ip_throttle_duration: Duration::ZERO,
             ..DiscoveryConfig::default()
         },
+        // What is published goes to every peer at once. The mesh is for those whom that does not reach, and each of its
+        // links is one more copy of every vote, whose signature gossipsub checks before it knows that it is a copy.
+        //
         // No explicit peers: who is named by a peer that it does not name itself would get other validators' votes up to a
         // second late, and miss every commit.
-        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, false, true)),
+        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(MESH, MOST_MESH, LEAST_MESH, 1, false, false, true)),
         pubsub_max_size: ByteSize::kib(512),
         pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
             consensus: Some(ByteSize::kib(4)),

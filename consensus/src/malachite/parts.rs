@@ -1,8 +1,8 @@
 //! Blocks on the wire: taken apart by the proposer, put together by everyone else.
 //!
-//! A stream is one [`Init`], which the proposer signs and which names the size and hash of what
-//! follows, then the block's bytes in pieces. So bytes that nobody signed for are never kept
-//! beyond what one signature announced, and a wrong byte shows before the block is decoded.
+//! A stream is one [`Init`], which has the proposer's signature of the proposal and names the size and hash of what
+//! follows, then the block's bytes in pieces. So nothing is kept for long that no proposer has signed for, and a wrong byte
+//! shows before the block is decoded.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,12 @@ use bytes::Bytes;
 use malachite::app::streaming::{StreamContent, StreamId, StreamMessage};
 use malachite::app::types::PeerId;
 use tendermint::account;
-use types::{Encode, Hash, Signature};
+use tendermint::block::Round;
+use tendermint::proposal::Proposal;
+use types::{Hash, Signature};
 
-use super::context::Part;
-use super::signing::GuardedSigner;
+use super::context::{BlockHash, Part};
+use super::signing;
 
 /// The size of a piece, in bytes; the last may be shorter.
 pub const PIECE_BYTES: usize = 64 * 1024;
@@ -24,8 +26,6 @@ const OPEN_PER_PEER: usize = 4;
 /// At most this many publishing peers have open streams. Beyond it a new one displaces one for whom no proposer
 /// has signed, since anybody can make up peers; where there is none, it waits.
 const PEERS: usize = 256;
-
-const CONTEXT: &[u8] = b"zynk.2026 proposal parts v1";
 
 /// What a proposer says before a block's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,19 +52,19 @@ types::codec!(Announcement { height, round, valid_round, proposer, block, size, 
 pub struct Init {
     /// What is announced.
     pub announcement: Announcement,
-    /// The proposer's signature over [`Announcement::signed_bytes`].
+    /// The proposer's signature over [`Announcement::proposal`].
     pub signature: Signature,
 }
 types::codec!(Init { announcement, signature });
 
 impl Announcement {
-    /// The bytes that the proposer signs.
+    /// What the proposer signs: the proposal itself, so that it signs once, and any signer of Tendermint's can. Size and hash
+    /// of the bytes are not in it; what they bring together is the block that was signed for, or is dropped. `None` if
+    /// height or rounds are none of Tendermint's.
     #[must_use]
-    pub fn signed_bytes(&self, chain: &str) -> Vec<u8> {
-        let mut bytes = CONTEXT.to_vec();
-        types::Text::<50>::try_from(chain).unwrap_or_default().encode(&mut bytes);
-        self.encode(&mut bytes);
-        bytes
+    pub fn proposal(&self) -> Option<Proposal> {
+        let pol_round = self.valid_round.map(Round::try_from).transpose().ok()?;
+        Some(signing::proposal(self.height.try_into().ok()?, self.round.try_into().ok()?, pol_round, BlockHash(self.block)))
     }
 
     /// The proposer's address.
@@ -76,13 +76,13 @@ impl Announcement {
 
 /// Takes a block apart into the messages of one stream.
 #[must_use]
-pub fn split(chain: &str, signer: &GuardedSigner, announcement: Announcement, body: &Bytes, stream: u64) -> Vec<StreamMessage<Part>> {
-    let signature = signer.sign_init(&announcement.signed_bytes(chain));
+pub fn split(init: Init, body: &Bytes, stream: u64) -> Vec<StreamMessage<Part>> {
+    let announcement = &init.announcement;
     let mut id = announcement.height.to_be_bytes().to_vec();
     id.extend(announcement.round.to_be_bytes());
     id.extend(stream.to_be_bytes());
     let id = StreamId::new(id.into());
-    let init = Part::Init(Box::new(Init { announcement, signature }));
+    let init = Part::Init(Box::new(init));
     let pieces = (0..body.len()).step_by(PIECE_BYTES).map(|at| body.slice(at..body.len().min(at + PIECE_BYTES)));
     let parts = std::iter::once(init).chain(pieces.map(Part::Data));
     let content = parts.map(StreamContent::Data).chain(std::iter::once(StreamContent::Fin));

@@ -83,6 +83,7 @@ impl App {
         };
         let people = PEOPLE + u8::try_from(plan.nodes.len()).expect("few nodes");
         let state = AppState {
+            engine: ledger::Engine::Embedded,
             params,
             accounts: (0..people).map(|who| (person(who).public().address(), WEALTH)).collect(),
             validators: plan.nodes.iter().enumerate().filter(|(_, (_, power))| *power > 0).map(candidate).collect(),

@@ -36,6 +36,7 @@ pub(crate) fn world() -> World {
     };
     let accounts = [ALICE, BOB, SPONSOR, 41, 42, 43].map(|seed| (address(seed), WEALTH));
     World::of(&AppState {
+        engine: ledger::Engine::Embedded,
         params: Params { stake, governance, ..params() },
         accounts: accounts.into(),
         validators: (0..3).map(validator).collect(),

@@ -53,7 +53,7 @@ fn begin_with(params: Params, stakes: [u64; 3]) -> World {
         commission_bps: 1_000,
     });
     let accounts = [ALICE, BOB, SPONSOR].into_iter().chain(OPERATORS).map(|seed| (address(seed), WEALTH));
-    World::of(&AppState { params, accounts: accounts.collect(), validators: validators.collect() })
+    World::of(&AppState { engine: ledger::Engine::Embedded, params, accounts: accounts.collect(), validators: validators.collect() })
 }
 
 /// What `operator` says to make a validator of the consensus key `seed`.

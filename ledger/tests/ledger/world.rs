@@ -53,6 +53,7 @@ pub(crate) fn params() -> Params {
 
 pub(crate) fn app_state() -> AppState {
     AppState {
+        engine: ledger::Engine::Embedded,
         params: params(),
         accounts: [ALICE, BOB, SPONSOR].map(|seed| (address(seed), WEALTH)).into(),
         validators: vec![GenesisValidator {

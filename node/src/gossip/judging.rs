@@ -1,6 +1,6 @@
 //! Judging received transactions beside the swarm: signatures take time, and the swarm must not wait.
 //!
-//! One after another, in the order in which they came, so that those of one author keep their
+//! As many together as have come, and in the order in which they came, so that those of one author keep their
 //! sequence. What finds the queue full is handed back.
 
 use std::sync::Arc;
@@ -13,7 +13,10 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use types::Hash;
 
 use crate::app::App;
-use crate::mempool::NotTaken;
+use crate::mempool::{NotTaken, Taken};
+
+/// At most this many messages are judged together.
+const AT_ONCE: usize = 256;
 
 /// A message with a transaction.
 #[derive(Debug)]
@@ -67,27 +70,40 @@ impl Judge {
 }
 
 async fn work(app: Arc<App>, mut received: Receiver<Received>, verdicts: Sender<Judged>) {
-    while let Some(Received { id, from, bytes, offered_again }) = received.recv().await {
+    let mut batch = Vec::new();
+    while received.recv_many(&mut batch, AT_ONCE).await > 0 {
+        let (names, transactions): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|Received { id, from, bytes, offered_again }| ((id, from), (bytes, offered_again))).unzip();
         let app = Arc::clone(&app);
-        let judged = tokio::task::spawn_blocking(move || judge(&app, bytes, offered_again)).await;
+        let judged = tokio::task::spawn_blocking(move || judge(&app, transactions)).await;
         // A message that makes the judge panic must not make this node deaf to all others.
-        let (acceptance, held) = judged.unwrap_or((MessageAcceptance::Ignore, None));
-        if verdicts.send(Judged { checked: Checked { id, from, acceptance }, held }).await.is_err() {
-            return;
+        let mut judged = judged.unwrap_or_default().into_iter();
+        for (id, from) in names {
+            let (acceptance, held) = judged.next().unwrap_or((MessageAcceptance::Ignore, None));
+            if verdicts.send(Judged { checked: Checked { id, from, acceptance }, held }).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-/// What becomes of a transaction message, and its transaction if that is held.
+/// What becomes of each of these transaction messages, and its transaction if that is held. Signatures are checked on
+/// every core, and then one is taken after the other.
 ///
 /// One that is held behind a gap is not passed on: nobody may ever have to pay for it. This node offers it
 /// when the gap has closed.
 ///
 /// One that waits here already is passed on if it was offered again just now: behind this node may
 /// be one that lacks it, and to that one this node's own offer would be a copy of the same message.
-pub(super) fn judge(app: &App, bytes: Bytes, offered_again: bool) -> (MessageAcceptance, Option<TxHash>) {
-    let hash = Hash::sha256(&[&bytes]);
-    let acceptance = match app.submit(bytes) {
+pub(super) fn judge(app: &App, messages: Vec<(Bytes, bool)>) -> Vec<(MessageAcceptance, Option<TxHash>)> {
+    let (transactions, offered_again): (Vec<Bytes>, Vec<bool>) = messages.into_iter().unzip();
+    let taken = app.submit_all(&transactions);
+    let judged = transactions.iter().zip(offered_again).zip(taken);
+    judged.map(|((bytes, offered_again), taken)| verdict(app, Hash::sha256(&[bytes]), offered_again, taken)).collect()
+}
+
+fn verdict(app: &App, hash: TxHash, offered_again: bool, taken: Result<Taken, NotTaken>) -> (MessageAcceptance, Option<TxHash>) {
+    let acceptance = match taken {
         Ok(_) | Err(NotTaken::Waiting) if app.is_held(&hash) => return (MessageAcceptance::Ignore, Some(hash)),
         Ok(_) => MessageAcceptance::Accept,
         Err(NotTaken::Waiting) if offered_again => MessageAcceptance::Accept,

@@ -7,25 +7,31 @@ use super::error::Fault;
 use super::params::shown;
 
 /// How many requests one batch holds at most.
-pub(super) const MAX_BATCH: usize = 16;
+pub const MAX_BATCH: usize = 16;
 
 /// How long an id may be as JSON, in bytes: it is repeated in every answer.
 const MAX_ID: usize = 256;
 
 /// A request that names a method.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) id: Value,
-    pub(super) method: String,
-    pub(super) params: Value,
+pub struct Call {
+    /// Repeated in the answer.
+    pub id: Value,
+    /// The method's name.
+    pub method: String,
+    /// Its parameters, by name or by place.
+    pub params: Value,
 }
 
 /// A request, or why it is none and the id that it is to be told so under.
-pub(super) type Read = Result<Call, (Value, Fault)>;
+pub type Read = Result<Call, (Value, Fault)>;
 
+/// What one body or one WebSocket message holds.
 #[derive(Debug)]
-pub(super) enum Message {
+pub enum Message {
+    /// A request.
     One(Read),
+    /// Requests to be answered in order, at least one and at most [`MAX_BATCH`].
     Batch(Vec<Read>),
 }
 
@@ -43,7 +49,7 @@ struct Envelope {
 ///
 /// # Errors
 /// [`Fault::Parse`] for what is no JSON, [`Fault::Request`] for a batch of none or too many.
-pub(super) fn read(bytes: &[u8]) -> Result<Message, Fault> {
+pub fn read(bytes: &[u8]) -> Result<Message, Fault> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| Fault::Parse(error.to_string()))?;
     match value {
         Value::Array(values) if values.is_empty() => Err(Fault::Request("the batch is empty".to_owned())),

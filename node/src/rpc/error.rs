@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Why a request has no result. The numbers from -32700 to -32603 are JSON-RPC 2.0's, those from
 /// -32001 down are this node's; neither changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The bytes are no JSON.
     #[error("{0}")]
     Parse(String),
@@ -52,13 +52,24 @@ pub(crate) enum Fault {
         /// Why.
         words: String,
     },
+    /// The index cannot be asked.
+    #[error("{0}")]
+    NoIndex(String),
+    /// A light client cannot verify the answer, so it gives none.
+    #[error("{0}")]
+    NotVerifiable(String),
+    /// What a node answered to a light client does not hold.
+    #[error("{0}")]
+    NotProven(String),
     /// A bound on what this node does at once is reached.
     #[error("{0}")]
     Busy(&'static str),
 }
 
 impl Fault {
-    pub(crate) const fn code(&self) -> i32 {
+    /// The number.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
         match self {
             Self::Parse(_) => -32700,
             Self::Request(_) | Self::TooLarge { .. } => -32600,
@@ -69,6 +80,9 @@ impl Fault {
             Self::Late { .. } => -32002,
             Self::Busy(_) => -32003,
             Self::Evidence { .. } => -32004,
+            Self::NotVerifiable(_) => -32006,
+            Self::NotProven(_) => -32007,
+            Self::NoIndex(_) => -32005,
         }
     }
 
@@ -83,32 +97,46 @@ impl Fault {
             Self::Late { .. } => "Timeout",
             Self::Busy(_) => "Busy",
             Self::Evidence { .. } => "Evidence not taken",
+            Self::NotVerifiable(_) => "Not verifiable",
+            Self::NotProven(_) => "Not proven",
+            Self::NoIndex(_) => "Index unavailable",
         }
     }
 
     /// The HTTP status where the request stands in the path.
-    pub(crate) const fn status(&self) -> StatusCode {
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
         match self {
             Self::Parse(_) | Self::Request(_) | Self::Params(_) | Self::Evidence { .. } => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::NOT_FOUND,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotVerifiable(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::NotProven(_) => StatusCode::BAD_GATEWAY,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Stale { .. } | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stale { .. } | Self::Busy(_) | Self::NoIndex(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     /// The HTTP status where the request is JSON-RPC: clients read an answer's error only out of
     /// a 200.
-    pub(crate) const fn status_of_answer(&self) -> StatusCode {
+    #[must_use]
+    pub const fn status_of_answer(&self) -> StatusCode {
         match self {
-            Self::Method(_) | Self::Params(_) | Self::Internal(_) | Self::Evidence { .. } => StatusCode::OK,
+            Self::Method(_)
+            | Self::Params(_)
+            | Self::Internal(_)
+            | Self::Evidence { .. }
+            | Self::NoIndex(_)
+            | Self::NotVerifiable(_)
+            | Self::NotProven(_) => StatusCode::OK,
             _ => self.status(),
         }
     }
 
     /// The answer to the request `id`.
-    pub(crate) fn answer(&self, id: &Value) -> String {
+    #[must_use]
+    pub fn answer(&self, id: &Value) -> String {
         let error = json!({"code": self.code(), "message": self.message(), "data": self.to_string()});
         json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string()
     }

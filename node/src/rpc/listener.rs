@@ -14,18 +14,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// At most this many connections are open; more wait to be accepted.
-pub(super) const MAX_CONNECTIONS: usize = 2048;
+pub const MAX_CONNECTIONS: usize = 2048;
 
 /// A connection on which no byte moves for this long is closed. WebSockets are pinged more often.
 const SILENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Bounded {
+/// The listener.
+#[derive(Debug)]
+pub struct Bounded {
     listener: TcpListener,
     permits: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    /// Around one that is bound.
+    #[must_use]
+    pub fn new(listener: TcpListener) -> Self {
         Self { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
     }
 }
@@ -49,7 +53,9 @@ impl Listener for Bounded {
     }
 }
 
-pub(super) struct Connection {
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
     stream: TcpStream,
     silence: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,

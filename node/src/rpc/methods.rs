@@ -25,13 +25,14 @@ use types::Hash;
 
 use super::error::Fault;
 use super::params::{Params, Text, missing};
-use super::{Door, Info};
+use super::search::Paged;
+use super::{Door, Info, engine, history, search, waiting};
 use crate::app::App;
 use crate::evidence::NotTaken as NotTakenEvidence;
 use crate::mempool::NotTaken;
 
 /// The CometBFT that this RPC speaks like: clients choose their dialect by it.
-const SPOKEN: &str = "0.38.17";
+pub const SPOKEN: &str = "0.38.17";
 
 /// How long `broadcast_tx_commit` waits for a block, as CometBFT does.
 const INCLUSION: Duration = Duration::from_secs(10);
@@ -40,8 +41,8 @@ const INCLUSION: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Validators a page, and without being asked: CometBFT's bounds.
-const MAX_PER_PAGE: i64 = 100;
-const DEFAULT_PER_PAGE: i64 = 30;
+const MAX_PER_PAGE: usize = 100;
+const DEFAULT_PER_PAGE: usize = 30;
 
 /// What can be asked for over HTTP and over WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,40 +52,68 @@ pub(super) enum Method {
     Block,
     BlockByHash,
     BlockResults,
+    BlockSearch,
+    Blockchain,
     BroadcastEvidence,
     BroadcastTxAsync,
     BroadcastTxCommit,
     BroadcastTxSync,
+    CheckTx,
     Commit,
     ConsensusParams,
+    ConsensusState,
+    DumpConsensusState,
     Genesis,
+    GenesisChunked,
     Header,
     HeaderByHash,
     Health,
+    Index(Paged),
+    NetInfo,
+    NumUnconfirmedTxs,
     Status,
     Tx,
+    TxSearch,
+    UnconfirmedTxs,
     Validators,
 }
 
 /// The methods, their names, and the names of their parameters in order.
-pub(super) const METHODS: [(Method, &str, &[&str]); 18] = [
+pub(super) const METHODS: [(Method, &str, &[&str]); 35] = [
     (Method::AbciInfo, "abci_info", &[]),
     (Method::AbciQuery, "abci_query", &["path", "data", "height", "prove"]),
     (Method::Block, "block", &["height"]),
     (Method::BlockByHash, "block_by_hash", &["hash"]),
     (Method::BlockResults, "block_results", &["height"]),
+    (Method::BlockSearch, "block_search", &["query", "page", "per_page", "order_by"]),
+    (Method::Blockchain, "blockchain", &["minHeight", "maxHeight"]),
     (Method::BroadcastEvidence, "broadcast_evidence", &["evidence"]),
     (Method::BroadcastTxAsync, "broadcast_tx_async", &["tx"]),
     (Method::BroadcastTxCommit, "broadcast_tx_commit", &["tx"]),
     (Method::BroadcastTxSync, "broadcast_tx_sync", &["tx"]),
+    (Method::CheckTx, "check_tx", &["tx"]),
     (Method::Commit, "commit", &["height"]),
     (Method::ConsensusParams, "consensus_params", &["height"]),
+    (Method::ConsensusState, "consensus_state", &[]),
+    (Method::DumpConsensusState, "dump_consensus_state", &[]),
     (Method::Genesis, "genesis", &[]),
+    (Method::GenesisChunked, "genesis_chunked", &["chunk"]),
     (Method::Header, "header", &["height"]),
     (Method::HeaderByHash, "header_by_hash", &["hash"]),
     (Method::Health, "health", &[]),
+    (Method::Index(Paged::Anchors), "index_anchors", &["log", "page", "per_page", "order_by"]),
+    (Method::Index(Paged::Identities), "index_identities", &["page", "per_page", "order_by"]),
+    (Method::Index(Paged::Operations), "index_operations", &["did", "page", "per_page", "order_by"]),
+    (Method::Index(Paged::Logs), "index_logs", &["owner", "page", "per_page", "order_by"]),
+    (Method::Index(Paged::Status), "index_status", &[]),
+    (Method::Index(Paged::Validators), "index_validators", &["page", "per_page", "order_by"]),
+    (Method::Index(Paged::Powers), "index_powers", &["validator", "page", "per_page", "order_by"]),
+    (Method::NetInfo, "net_info", &[]),
+    (Method::NumUnconfirmedTxs, "num_unconfirmed_txs", &[]),
     (Method::Status, "status", &[]),
     (Method::Tx, "tx", &["hash", "prove"]),
+    (Method::TxSearch, "tx_search", &["query", "prove", "page", "per_page", "order_by"]),
+    (Method::UnconfirmedTxs, "unconfirmed_txs", &["limit"]),
     (Method::Validators, "validators", &["height", "page", "per_page"]),
 ];
 
@@ -93,6 +122,12 @@ pub(super) async fn call(door: &Arc<Door>, method: Method, params: Params) -> Re
     match method {
         Method::BroadcastTxAsync => broadcast_async(door, transaction(&params)?),
         Method::BroadcastTxCommit => broadcast_commit(door, transaction(&params)?).await,
+        Method::BlockSearch => search::blocks(door, &params).await,
+        Method::ConsensusState => engine::consensus_state(door).await,
+        Method::DumpConsensusState => engine::dump_consensus_state(door, &door.info).await,
+        Method::Index(what) => search::page(door, what, &params).await,
+        Method::NetInfo => engine::net_info(door).await,
+        Method::TxSearch => search::transactions(door, &params).await,
         // Even a busy node says whether it is well.
         Method::Health => health(door.app.idle_for(), door.app.pace().heartbeat),
         _ => door.blocking(move |door| read(&door.app, &door.info, method, &params)).await?,
@@ -121,8 +156,10 @@ fn read(app: &App, info: &Info, method: Method, params: &Params) -> Result<Value
             Ok(json!({"block_id": to_json(&block_id.unwrap_or_default())?, "block": block}))
         }
         Method::BlockResults => results(app, at(app, params)?),
+        Method::Blockchain => history::blockchain(app, params),
         Method::BroadcastEvidence => broadcast_evidence(app, params),
         Method::BroadcastTxSync => broadcast_sync(app, transaction(params)?),
+        Method::CheckTx => waiting::check(app, transaction(params)?),
         Method::Commit => signed_header(app, at(app, params)?),
         Method::ConsensusParams => {
             // They do not change after the genesis.
@@ -130,17 +167,26 @@ fn read(app: &App, info: &Info, method: Method, params: &Params) -> Result<Value
             to_json(&consensus_params::Response { block_height, consensus_params: app.chain().params })
         }
         Method::Genesis => Ok(json!({"genesis": to_json(app.genesis().as_tendermint())?})),
-        Method::Header => to_json(&header::Response { header: stored(app, at(app, params)?)?.0.header }),
+        Method::GenesisChunked => history::genesis_chunked(app, params),
+        Method::Header => to_json(&header::Response { header: header_at(app, at(app, params)?)? }),
         Method::HeaderByHash => {
             let header = by_hash(app, params.hash("hash", Text::Hex)?).map(|block| block.header);
             to_json(&header_by_hash::Response { header })
         }
+        Method::NumUnconfirmedTxs => Ok(waiting::count(app)),
         Method::Status => status(app, info),
         Method::Tx => find(app, Hash(params.hash("hash", Text::Base64)?), params.flag("prove")?),
+        Method::UnconfirmedTxs => waiting::unconfirmed(app, params),
         Method::Validators => validators(app, params),
-        Method::BroadcastTxAsync | Method::BroadcastTxCommit | Method::Health => {
-            Err(Fault::Internal("this method is answered elsewhere".to_owned()))
-        }
+        Method::BlockSearch
+        | Method::BroadcastTxAsync
+        | Method::BroadcastTxCommit
+        | Method::ConsensusState
+        | Method::DumpConsensusState
+        | Method::Health
+        | Method::Index(_)
+        | Method::NetInfo
+        | Method::TxSearch => Err(Fault::Internal("this method is answered elsewhere".to_owned())),
     }
 }
 
@@ -155,7 +201,7 @@ fn healthy_age(heartbeat: Duration) -> Duration {
 
 fn status(app: &App, info: &Info) -> Result<Value, Fault> {
     let chain = app.chain();
-    let block = |height| app.store().block(height).map(|(block, _)| block.header);
+    let block = |height| app.store().header(height);
     let latest = chain.last_block.and_then(|(height, _)| block(height));
     let earliest = latest.as_ref().and_then(|_| block(app.earliest()));
     let bound = healthy_age(app.pace().heartbeat);
@@ -191,7 +237,7 @@ fn node_info(app: &App, info: &Info) -> Result<Value, Fault> {
         "version": SPOKEN,
         "channels": "",
         "moniker": info.moniker,
-        "other": {"tx_index": "on", "rpc_address": ""},
+        "other": {"tx_index": if info.index.is_on() { "on" } else { "off" }, "rpc_address": ""},
     }))
 }
 
@@ -207,7 +253,7 @@ fn validator_info(chain: &consensus::ChainState, info: &Info) -> Result<Value, F
 }
 
 fn results(app: &App, height: Height) -> Result<Value, Fault> {
-    let outcome = app.store().outcome(height).ok_or_else(|| gone(height))?;
+    let outcome = app.store().outcome(height).ok_or_else(|| gone(app, height))?;
     let results = outcome.tx_results.iter().map(result_json).collect::<Result<Vec<_>, _>>()?;
     let mut answer = to_json(&block_results::Response {
         height,
@@ -226,37 +272,46 @@ fn results(app: &App, height: Height) -> Result<Value, Fault> {
 }
 
 fn signed_header(app: &App, height: Height) -> Result<Value, Fault> {
-    let (block, commit) = app.store().decided(height).ok_or_else(|| gone(height))?;
-    let signed_header = SignedHeader::new(block.header, commit).map_err(internal)?;
+    // Of hand-offs they outlive their blocks.
+    let commit = app.store().commit_of(height).ok_or_else(|| gone(app, height))?;
+    let signed_header = SignedHeader::new(header_at(app, height)?, commit).map_err(internal)?;
     to_json(&commit::Response { signed_header, canonical: height.value() < tip(app) })
 }
 
 fn validators(app: &App, params: &Params) -> Result<Value, Fault> {
     let height = at_next(app, params)?;
-    let set = app.store().validators(height).ok_or_else(|| gone(height))?;
+    let set = app.store().validators(height).ok_or_else(|| gone(app, height))?;
     let all = set.as_slice();
-    let per_page = match params.number("per_page")? {
-        None => DEFAULT_PER_PAGE,
-        Some(asked) if asked < 1 => DEFAULT_PER_PAGE,
-        Some(asked) => asked.min(MAX_PER_PAGE),
-    };
-    let per_page = usize::try_from(per_page).map_err(internal)?;
-    let pages = all.len().div_ceil(per_page).max(1);
-    let page = params.number("page")?.unwrap_or(1);
-    let place = usize::try_from(page).ok().filter(|page| (1..=pages).contains(page));
-    let place = place.ok_or_else(|| Fault::Internal(format!("page should be within [1, {pages}] range, given {page}")))?;
+    let per_page = per_page(params.number("per_page")?);
+    let place = page(params.number("page")?, per_page, all.len())?;
     let shown = all.chunks(per_page).nth(place - 1).unwrap_or_default();
-    let entry = |validator: &consensus::Validator| {
-        Ok(json!({
-            "address": to_json(&validator.address())?,
-            "pub_key": to_json(&validator.key)?,
-            "voting_power": number(validator.power),
-            "proposer_priority": validator.priority.to_string(),
-        }))
-    };
-    let entries = shown.iter().map(entry).collect::<Result<Vec<_>, Fault>>()?;
+    let entries = shown.iter().map(set_json).collect::<Result<Vec<_>, Fault>>()?;
     let (count, total) = (entries.len().to_string(), all.len().to_string());
     Ok(json!({"block_height": height.to_string(), "validators": entries, "count": count, "total": total}))
+}
+
+/// How many entries a page has. Source: CometBFT 0.38, `rpc/core/env.go`, as [`page`] is.
+pub(super) fn per_page(asked: Option<i64>) -> usize {
+    match asked.and_then(|asked| usize::try_from(asked).ok()) {
+        None | Some(0) => DEFAULT_PER_PAGE,
+        Some(asked) => asked.min(MAX_PER_PAGE),
+    }
+}
+
+/// The asked page, counted from 1; the first if none is asked.
+pub(super) fn page(asked: Option<i64>, per_page: usize, total: usize) -> Result<usize, Fault> {
+    let (pages, page) = (total.div_ceil(per_page).max(1), asked.unwrap_or(1));
+    let place = usize::try_from(page).ok().filter(|page| (1..=pages).contains(page));
+    place.ok_or_else(|| Fault::Internal(format!("page should be within [1, {pages}] range, given {page}")))
+}
+
+pub(super) fn set_json(validator: &consensus::Validator) -> Result<Value, Fault> {
+    Ok(json!({
+        "address": to_json(&validator.address())?,
+        "pub_key": to_json(&validator.key)?,
+        "voting_power": number(validator.power),
+        "proposer_priority": validator.priority.to_string(),
+    }))
 }
 
 fn find(app: &App, hash: Hash, prove: bool) -> Result<Value, Fault> {
@@ -281,7 +336,10 @@ fn find(app: &App, hash: Hash, prove: bool) -> Result<Value, Fault> {
 
 /// The proof that a transaction is in a block: a path in the tree over the transactions' hashes.
 /// Source: CometBFT 0.38, `types/tx.go` and `crypto/merkle/proof.go`.
-fn prove_transaction(transactions: &[Vec<u8>], place: usize) -> Result<tx::Proof, Fault> {
+///
+/// # Errors
+/// [`Fault::Internal`] if the block has no transaction at this place.
+pub fn prove_transaction(transactions: &[Vec<u8>], place: usize) -> Result<tx::Proof, Fault> {
     let hashes: Vec<[u8; 32]> = transactions.iter().map(|bytes| Hash::sha256(&[bytes]).0).collect();
     let leaf = hashes.get(place).ok_or_else(|| Fault::Internal("the block has no such transaction".to_owned()))?;
     let leaf_hash = tendermint::Hash::Sha256(Hash::sha256(&[&[0], leaf]).0);
@@ -404,7 +462,7 @@ fn checked(hash: &Hash, taken: Result<(), NotTaken>) -> Value {
     json!({"code": code, "data": "", "log": log, "codespace": codespace, "hash": hex::encode_upper(hash.0)})
 }
 
-fn check_json(taken: &Result<(), NotTaken>) -> Result<Value, Fault> {
+pub(super) fn check_json(taken: &Result<(), NotTaken>) -> Result<Value, Fault> {
     let (code, codespace, log) = refusal(taken);
     let (code, codespace) = (Code::from(code), codespace.to_owned());
     to_json(&tendermint::abci::response::CheckTx { code, codespace, log, ..Default::default() })
@@ -455,7 +513,11 @@ fn bounded(asked: Option<i64>, highest: u64) -> Result<Height, Fault> {
 }
 
 fn stored(app: &App, height: Height) -> Result<(Block, Commit), Fault> {
-    app.store().block(height).ok_or_else(|| gone(height))
+    app.store().block(height).ok_or_else(|| gone(app, height))
+}
+
+fn header_at(app: &App, height: Height) -> Result<tendermint::block::Header, Fault> {
+    app.store().header(height).ok_or_else(|| gone(app, height))
 }
 
 fn by_hash(app: &App, hash: [u8; 32]) -> Option<Block> {
@@ -463,11 +525,12 @@ fn by_hash(app: &App, hash: [u8; 32]) -> Option<Block> {
     app.store().block(height).map(|(block, _)| block)
 }
 
-fn gone(height: Height) -> Fault {
-    Fault::Internal(format!("height {height} is not available"))
+/// In CometBFT's words.
+pub(super) fn gone(app: &App, height: Height) -> Fault {
+    Fault::Internal(format!("height {height} is not available, lowest height is {}", app.earliest()))
 }
 
-fn internal(error: impl std::fmt::Display) -> Fault {
+pub(super) fn internal(error: impl std::fmt::Display) -> Fault {
     Fault::Internal(error.to_string())
 }
 
@@ -476,7 +539,10 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Value, Fault> {
 }
 
 /// A block whose evidence is spelt as CometBFT does, with the power that the type loses.
-pub(super) fn block_json(block: &Block) -> Result<Value, Fault> {
+///
+/// # Errors
+/// [`Fault::Internal`] if it has no JSON form.
+pub fn block_json(block: &Block) -> Result<Value, Fault> {
     let mut json = to_json(&block::v0_38::DialectBlock::from(block.clone()))?;
     let evidence: Vec<Value> = block.evidence.iter().map(rpc::evidence::to_json).collect();
     if !evidence.is_empty() {

@@ -16,8 +16,10 @@ use super::error::Fault;
 
 /// How JSON carries the bytes of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Text {
+pub enum Text {
+    /// As the RPC carries transactions and hashes in JSON.
     Base64,
+    /// As it carries what `abci_query` is asked.
     Hex,
 }
 
@@ -29,10 +31,14 @@ enum Given {
 
 /// The parameters that were given.
 #[derive(Debug, Default)]
-pub(crate) struct Params(BTreeMap<&'static str, Given>);
+pub struct Params(BTreeMap<&'static str, Given>);
 
 impl Params {
-    pub(crate) fn from_json(params: Value, names: &'static [&'static str]) -> Result<Self, Fault> {
+    /// Out of JSON, an object or a list, for a method with these parameters.
+    ///
+    /// # Errors
+    /// [`Fault::Params`], as each question here.
+    pub fn from_json(params: Value, names: &'static [&'static str]) -> Result<Self, Fault> {
         let mut given = BTreeMap::new();
         match params {
             Value::Null => {}
@@ -53,7 +59,11 @@ impl Params {
         Ok(Self(given))
     }
 
-    pub(crate) fn from_uri(uri: &Uri, names: &'static [&'static str]) -> Result<Self, Fault> {
+    /// Out of a URI's query, for a method with these parameters.
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn from_uri(uri: &Uri, names: &'static [&'static str]) -> Result<Self, Fault> {
         let malformed = |error| Fault::Params(format!("the query of the URI cannot be read: {error}"));
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(malformed)?;
         let mut given = BTreeMap::new();
@@ -67,7 +77,11 @@ impl Params {
         Ok(Self(given))
     }
 
-    pub(crate) fn number(&self, name: &'static str) -> Result<Option<i64>, Fault> {
+    /// A whole number, if it is given.
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn number(&self, name: &'static str) -> Result<Option<i64>, Fault> {
         let number = match self.0.get(name) {
             None => return Ok(None),
             Some(Given::Json(Value::String(text))) => text.parse().ok(),
@@ -77,7 +91,11 @@ impl Params {
         number.map(Some).ok_or_else(|| wrong(name, "a whole number of 64 bits"))
     }
 
-    pub(crate) fn flag(&self, name: &'static str) -> Result<bool, Fault> {
+    /// Whether a flag is set.
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn flag(&self, name: &'static str) -> Result<bool, Fault> {
         match self.0.get(name) {
             None => Ok(false),
             Some(Given::Json(Value::Bool(flag))) => Ok(*flag),
@@ -87,7 +105,11 @@ impl Params {
         }
     }
 
-    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, Fault> {
+    /// A string, if it is given.
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, Fault> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Given::Json(Value::String(text))) => Ok(Some(text.clone())),
@@ -96,7 +118,11 @@ impl Params {
         }
     }
 
-    pub(crate) fn bytes(&self, name: &'static str, json: Text) -> Result<Option<Vec<u8>>, Fault> {
+    /// Bytes, if they are given.
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn bytes(&self, name: &'static str, json: Text) -> Result<Option<Vec<u8>>, Fault> {
         let (bytes, form) = match (self.0.get(name), json) {
             (None, _) => return Ok(None),
             (Some(Given::Json(value)), Text::Base64) => (value.as_str().and_then(|text| STANDARD.decode(text).ok()), "bytes in base64"),
@@ -112,8 +138,11 @@ impl Params {
         bytes.map(Some).ok_or_else(|| wrong(name, form))
     }
 
-    /// A JSON value.
-    pub(crate) fn json(&self, name: &'static str) -> Result<Option<Value>, Fault> {
+    /// A JSON value, if it is given.
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn json(&self, name: &'static str) -> Result<Option<Value>, Fault> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Given::Json(value)) => Ok(Some(value.clone())),
@@ -122,14 +151,19 @@ impl Params {
     }
 
     /// A hash; it must be given.
-    pub(crate) fn hash(&self, name: &'static str, json: Text) -> Result<[u8; 32], Fault> {
+    ///
+    /// # Errors
+    /// As [`Params::from_json`].
+    pub fn hash(&self, name: &'static str, json: Text) -> Result<[u8; 32], Fault> {
         let bytes = self.bytes(name, json)?.ok_or_else(|| missing(name))?;
         let found = bytes.len();
         bytes.try_into().map_err(|_| Fault::Params(format!("`{name}` has {found} bytes, a hash has 32")))
     }
 }
 
-pub(crate) fn missing(name: &str) -> Fault {
+/// That a parameter must be given.
+#[must_use]
+pub fn missing(name: &str) -> Fault {
     Fault::Params(format!("`{name}` is missing"))
 }
 
@@ -150,7 +184,8 @@ fn unquoted(text: &str) -> Option<String> {
 }
 
 /// A stranger's word, short enough to repeat.
-pub(crate) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let short: String = text.chars().take(64).collect();
     format!("{short:?}")
 }

@@ -10,9 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::envelope::{self, Call, Read};
 use super::error::Fault;
-use super::events::Filter;
+use super::events;
 use super::params::Params;
 use super::{Door, error_answer, result_answer};
+use crate::index::query::Query;
 
 /// At most this many subscriptions a connection.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 8;
@@ -28,8 +29,8 @@ const SEND: Duration = Duration::from_secs(10);
 
 struct Subscription {
     id: Value,
-    query: String,
-    filter: Filter,
+    text: String,
+    query: Query,
 }
 
 /// Why a connection ends.
@@ -90,15 +91,16 @@ async fn converse(socket: &mut WebSocket, door: &Arc<Door>) -> End {
                     Err(RecvError::Lagged(_)) => return End::Told(close_code::POLICY, "events were not taken fast enough"),
                     Err(RecvError::Closed) => return End::Told(close_code::AWAY, "the node stops"),
                 };
-                let rendered = match door.rendered(&decided) {
-                    Ok(rendered) => rendered,
-                    Err(fault) => {
-                        tracing::error!(%fault, "a block cannot be rendered");
-                        return End::Told(close_code::ERROR, "an event cannot be rendered");
-                    }
-                };
-                for Subscription { id, query, filter } in &subscriptions {
-                    for message in rendered.messages(*filter, id, query) {
+                let rendered = door.rendered(&decided);
+                for Subscription { id, text, query } in &subscriptions {
+                    let messages = match rendered.messages(query, id, text) {
+                        Ok(messages) => messages,
+                        Err(fault) => {
+                            tracing::error!(%fault, "a block cannot be rendered");
+                            return End::Told(close_code::ERROR, "an event cannot be rendered");
+                        }
+                    };
+                    for message in messages {
                         if let Err(end) = send(socket, Message::text(message)).await {
                             return end;
                         }
@@ -145,30 +147,30 @@ async fn answer_one(door: &Arc<Door>, read: Read, subscriptions: &mut Vec<Subscr
 }
 
 fn subscribe(id: &Value, params: Value, subscriptions: &mut Vec<Subscription>) -> Result<Value, Fault> {
-    let (query, filter) = query(params)?;
-    if subscriptions.iter().any(|subscription| subscription.query == query) {
+    let (text, query) = query(params)?;
+    if subscriptions.iter().any(|subscription| subscription.text == text) {
         return Err(Fault::Internal("already subscribed".to_owned()));
     }
     if subscriptions.len() >= MAX_SUBSCRIPTIONS {
         return Err(Fault::Internal(format!("at most {MAX_SUBSCRIPTIONS} subscriptions a connection")));
     }
-    subscriptions.push(Subscription { id: id.clone(), query, filter });
+    subscriptions.push(Subscription { id: id.clone(), text, query });
     Ok(json!({}))
 }
 
 fn unsubscribe(params: Value, subscriptions: &mut Vec<Subscription>) -> Result<Value, Fault> {
-    let (query, _) = query(params)?;
-    let found = subscriptions.iter().position(|subscription| subscription.query == query);
+    let (text, _) = query(params)?;
+    let found = subscriptions.iter().position(|subscription| subscription.text == text);
     let found = found.ok_or_else(|| Fault::Internal("subscription not found".to_owned()))?;
     subscriptions.remove(found);
     Ok(json!({}))
 }
 
-fn query(params: Value) -> Result<(String, Filter), Fault> {
-    let query = Params::from_json(params, &["query"])?.text("query")?;
-    let query = query.ok_or_else(|| super::params::missing("query"))?;
-    let filter = Filter::parse(&query)?;
-    Ok((query, filter))
+fn query(params: Value) -> Result<(String, Query), Fault> {
+    let text = Params::from_json(params, &["query"])?.text("query")?;
+    let text = text.ok_or_else(|| super::params::missing("query"))?;
+    let query = events::parse(&text)?;
+    Ok((text, query))
 }
 
 #[cfg(test)]
@@ -189,7 +191,7 @@ mod tests {
             ("no query", json!({}), -32602, "`query` is missing"),
             ("a query that is no string", json!({"query": 1}), -32602, "`query` must be a string"),
             ("an unknown parameter", json!({"q": ""}), -32602, "unknown parameter"),
-            ("an unknown event", json!({"query": "tm.event='Vote'"}), -32602, "is not served"),
+            ("an unknown event", json!({"query": "tm.event='Vote'"}), -32602, "not served"),
         ];
         for (story, params, code, words) in stories {
             let (found, text) = take(params).expect_err(story);

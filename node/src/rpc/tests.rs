@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use types::{Amount, Encode as _, Hash};
 
 use super::*;
+use crate::index::Settings;
 use crate::testing::{Bench, RICH, key, public, transfer};
 
 struct Served {
@@ -40,8 +41,14 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = watch::channel(false);
-        let info =
-            Info { moniker: "one".to_owned(), node_id: [7; 20], listen: "tcp://0.0.0.0:26656".to_owned(), validator: Some(public(1)) };
+        let index = Settings::Sqlite(bench.folder().join("index.sqlite"));
+        let info = Info {
+            moniker: "one".to_owned(),
+            node_id: [7; 20],
+            listen: "tcp://0.0.0.0:26656".to_owned(),
+            validator: Some(public(1)),
+            index: Index::start(index, Arc::clone(&bench.app)).expect("threads"),
+        };
         let serving = tokio::spawn(serve(listener, Arc::clone(&bench.app), info, stopped));
         Self { bench: Arc::new(bench), address, stop, serving }
     }
@@ -79,6 +86,17 @@ impl Served {
 
     async fn call(&self, method: &str, params: Value) -> (u16, Value) {
         self.post(json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string().as_bytes()).await
+    }
+
+    /// Waits until the index has a height.
+    async fn indexed(&self, height: u64) {
+        loop {
+            let status = self.call("index_status", json!({})).await.1;
+            if status["result"]["latest_height"].as_str().and_then(|found| found.parse().ok()).is_some_and(|found: u64| found >= height) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Makes blocks as long as something rings, and the one after that proves it.
@@ -382,6 +400,113 @@ async fn published_clients_read_everything() {
     verify_heights(&client).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn published_clients_read_headers_peers_the_genesis_and_the_mempool() {
+    let node = Served::new(25).await;
+    let client = node.client();
+    let heights = |page: &tendermint_rpc::endpoint::blockchain::Response| -> Vec<u64> {
+        page.block_metas.iter().map(|meta| meta.header.height.value()).collect()
+    };
+    let page = client.blockchain(0u32, 0u32).await.expect("blockchain");
+    assert_eq!((page.last_height.value(), heights(&page)), (25, (6..=25).rev().collect()));
+    let page = client.blockchain(2u32, 4u32).await.expect("blockchain");
+    assert_eq!((heights(&page), page.block_metas[0].num_txs), (vec![4, 3, 2], 0));
+    let block = client.block(4u32).await.expect("block");
+    assert_eq!((page.block_metas[0].block_id, &page.block_metas[0].header), (block.block_id, &block.block.header));
+    assert!(page.block_metas[0].block_size > 300);
+    let page = client.blockchain(24u32, 900u32).await.expect("blockchain");
+    assert_eq!(heights(&page), [25, 24]);
+    check("a range the wrong way", &node.call("blockchain", json!(["9", "8"])).await, 200, -32603, "min height 9 can't be greater");
+    check("below zero", &node.call("blockchain", json!(["-1", "8"])).await, 200, -32603, "heights must be non-negative");
+
+    let piece = client.genesis_chunked(0).await.expect("genesis_chunked");
+    let genesis: Value = serde_json::from_slice(&piece.data).expect("JSON");
+    assert_eq!((piece.chunk, piece.total, &genesis["chain_id"]), (0, 1, &json!("zynk-test-1")));
+    check("no such piece", &node.call("genesis_chunked", json!({"chunk": 1})).await, 200, -32603, "there are 0 chunks, 1 is invalid");
+
+    let net = client.net_info().await.expect("net_info");
+    assert_eq!((net.n_peers, net.peers.len(), net.listening), (0, 0, false));
+    check("no engine", &node.call("consensus_state", json!({})).await, 200, -32603, "does not say how far");
+    check("no engine", &node.call("dump_consensus_state", json!({})).await, 200, -32603, "does not say how far");
+
+    let taken: Vec<bytes::Bytes> = (0..3).map(|sequence| node.bench.transfer(sequence)).collect();
+    let would = |bytes: &[u8]| json!({"tx": methods::base64(bytes)});
+    let answer = node.call("check_tx", would(&taken[0])).await.1;
+    assert_eq!((&answer["result"]["code"], &answer["result"]["codespace"]), (&json!(0), &json!("")), "{answer}");
+    for bytes in &taken {
+        assert!(client.broadcast_tx_sync(bytes.clone()).await.expect("taken").code.is_ok());
+    }
+    let answer = node.call("check_tx", would(&taken[0])).await.1;
+    assert_eq!((&answer["result"]["code"], &answer["result"]["codespace"]), (&json!(1), &json!("mempool")), "{answer}");
+    let answer = node.call("check_tx", would(b"none")).await.1;
+    assert_ne!(answer["result"]["code"], json!(0), "{answer}");
+    let bytes: usize = taken.iter().map(bytes::Bytes::len).sum();
+    let answer = node.call("unconfirmed_txs", json!({"limit": "2"})).await.1;
+    let expected = json!({"n_txs": "2", "total": "3", "total_bytes": bytes.to_string(), "txs": [methods::base64(&taken[0]), methods::base64(&taken[1])]});
+    assert_eq!(answer["result"], expected);
+    let answer = node.call("num_unconfirmed_txs", json!({})).await.1;
+    assert_eq!(answer["result"], json!({"n_txs": "3", "total": "3", "total_bytes": bytes.to_string(), "txs": null}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_clients_search() {
+    use tendermint_rpc::Order;
+    let node = Served::new(1).await;
+    let client = node.client();
+    for sequence in 0..7 {
+        node.bench.app.submit(node.bench.transfer(sequence)).expect("taken");
+        node.bench.make(1);
+    }
+    let tip = node.bench.app.chain().tip().value();
+    node.indexed(tip).await;
+    let from = key(RICH).public().address().to_string();
+    let ours = Query::eq("transfer.from", from.clone());
+    let search = async |query: &Query, page, per_page, order| client.tx_search(query.clone(), true, page, per_page, order).await;
+    let found = search(&ours, 1, 3, Order::Ascending).await.expect("tx_search");
+    assert_eq!((found.total_count, found.txs.len()), (7, 3));
+    for (place, tx) in found.txs.iter().enumerate() {
+        let known = client.tx(tx.hash, true).await.expect("tx");
+        assert_eq!((tx.height.value(), &tx.tx, &tx.tx_result, &tx.proof), (place as u64 + 2, &known.tx, &known.tx_result, &known.proof));
+    }
+    let found = search(&ours, 3, 3, Order::Descending).await.expect("tx_search");
+    assert_eq!(found.txs.iter().map(|tx| tx.height.value()).collect::<Vec<_>>(), [2]);
+    check(
+        "a page too far",
+        &node.call("tx_search", json!([ours.to_string(), false, "4", "3", "asc"])).await,
+        200,
+        -32603,
+        "within [1, 3] range, given 4",
+    );
+    check("page 0", &node.call("tx_search", json!([ours.to_string(), false, "0", "3"])).await, 200, -32603, "within [1, 3] range, given 0");
+    check("no order", &node.call("tx_search", json!([ours.to_string(), false, "1", "3", "up"])).await, 200, -32603, "`asc` or `desc`");
+    check("no query", &node.call("tx_search", json!({})).await, 200, -32602, "`query` is missing");
+    check("a bad query", &node.call("tx_search", json!(["a ="])).await, 200, -32602, "failed to parse query");
+    let range = Query::gte("tx.height", 3u64).and_lt("tx.height", 5u64).and_eq("transfer.amount", 5u64);
+    assert_eq!(search(&range, 1, 30, Order::Ascending).await.expect("tx_search").total_count, 2);
+    let by_hash = Query::from(EventType::Tx).and_eq("tx.hash", Hash::sha256(&[&node.bench.transfer(0)]).to_string().to_uppercase());
+    assert_eq!(search(&by_hash, 1, 30, Order::Ascending).await.expect("tx_search").total_count, 1);
+    assert_eq!(search(&Query::eq("transfer.from", "nobody"), 1, 30, Order::Ascending).await.expect("tx_search").total_count, 0);
+
+    let blocks = client.block_search(Query::gt("block.height", 2u64), 1, 2, Order::Descending).await.expect("block_search");
+    let heights: Vec<u64> = blocks.blocks.iter().map(|block| block.block.header.height.value()).collect();
+    assert_eq!((blocks.total_count, heights), (u32::try_from(tip - 2).expect("few"), vec![tip, tip - 1]));
+    assert_eq!(blocks.blocks[0].block_id.hash, blocks.blocks[0].block.header.hash());
+    let (_, by_uri) = node.get("/block_search?query=%22block.height%20%3D%204%22&per_page=1").await;
+    assert_eq!((&by_uri["result"]["total_count"], by_uri["result"]["blocks"].as_array().map(Vec::len)), (&json!("1"), Some(1)), "{by_uri}");
+
+    let answer = node.call("index_validators", json!({"per_page": "2"})).await.1;
+    assert_eq!(
+        (&answer["result"]["total_count"], answer["result"]["entries"].as_array().map(Vec::len)),
+        (&json!("4"), Some(2)),
+        "{answer}"
+    );
+    assert_eq!(answer["result"]["entries"][0]["power"], json!("10"));
+    check("a page too far", &node.call("index_logs", json!({"page": "2"})).await, 200, -32603, "within [1, 1] range, given 2");
+    check("no name", &node.call("index_anchors", json!({"log": "x".repeat(300)})).await, 200, -32602, "300 bytes");
+    let answer = node.call("index_status", json!({})).await.1;
+    assert_eq!((&answer["result"]["state"], &answer["result"]["earliest_height"]), (&json!("follows"), &json!("1")), "{answer}");
+}
+
 /// The published verifier, over the published client.
 async fn verify_heights(client: &HttpClient) {
     let options = Options {
@@ -426,6 +551,7 @@ async fn published_clients_subscribe() {
     let hash = Hash::sha256(&[&bytes]);
     let mut blocks = client.subscribe(Query::from(EventType::NewBlock)).await.expect("blocks");
     let by_hash = Query::from(EventType::Tx).and_eq("tx.hash", hex::encode_upper(hash.0));
+    let mut paid = client.subscribe(Query::gt("transfer.amount", 4u64).and_exists("transfer.from")).await.expect("by an attribute");
     let mut ours = client.subscribe(by_hash.clone()).await.expect("our transaction");
     let mut nobody = client.subscribe(Query::from(EventType::Tx).and_eq("tx.height", 99u64)).await.expect("another height");
     assert_eq!(client.status().await.expect("methods too").sync_info.latest_block_height.value(), 1);
@@ -444,6 +570,15 @@ async fn published_clients_subscribe() {
     assert_eq!(heights, [(2, 1), (3, 0)]);
     match ours.next().await.expect("an event").expect("no error").data {
         EventData::Tx { tx_result } => assert_eq!((tx_result.height, tx_result.tx), (2, bytes.to_vec())),
+        other => panic!("{other:?}"),
+    }
+    match paid.next().await.expect("an event").expect("no error") {
+        tendermint_rpc::event::Event { data: EventData::Tx { tx_result }, events: Some(events), .. } => {
+            assert_eq!(
+                (tx_result.height, &events["transfer.amount"], &events["tm.event"]),
+                (2, &vec!["5".to_owned()], &vec!["Tx".to_owned()])
+            );
+        }
         other => panic!("{other:?}"),
     }
     client.unsubscribe(by_hash).await.expect("no more of it");
@@ -481,7 +616,7 @@ async fn our_client_proves_what_the_node_serves() {
 async fn evidence_comes_in_by_its_door_and_shows_in_a_block() {
     use consensus::Host as _;
     use consensus::evidence::bytes;
-    use events::{Filter, Rendered};
+    use events::Rendered;
     let node = Served::new(3).await;
     let client = node.client();
     let evidence = node.bench.two_votes(4, 2u32.into());
@@ -514,7 +649,9 @@ async fn evidence_comes_in_by_its_door_and_shows_in_a_block() {
     assert_eq!(block.header.evidence_hash, Some(bytes::list_hash(&block.evidence)));
     let by_hash = client.block_by_hash(block.header.hash()).await.expect("the published client reads it").block.expect("known");
     assert_eq!(by_hash, block);
-    let rendered = Rendered::new(&blocks.recv().await.expect("a block")).expect("JSON");
-    let told = rendered.messages(Filter::NewBlock, &json!(1), "q").concat();
+    let rendered = Rendered::new(&blocks.recv().await.expect("a block"));
+    let told = |query: &str| rendered.messages(&events::parse(query).expect("a query"), &json!(1), query).expect("JSON").concat();
+    assert!(told("tm.event = 'NewEvidence'").contains("tendermint/event/NewEvidence"));
+    let told = told("tm.event = 'NewBlock'");
     assert!(told.contains("\"ValidatorPower\""), "{told}");
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use jmt::mock::MockTreeStore;
+use jmt::{KeyHash, Sha256Jmt};
 use light::StateProof;
+use sha2::Sha256;
 use tempfile::TempDir;
 
 use super::*;
@@ -46,7 +48,7 @@ impl World {
     }
 
     fn mock_root(&self, version: Version, changes: &Changes) -> Hash {
-        let values = changes.iter().map(|(key, value)| (key_hash(key), value.clone()));
+        let values = changes.iter().map(|(key, value)| (KeyHash::with::<Sha256>(key), value.clone()));
         let (root, batch) = Sha256Jmt::new(&self.mock).put_value_set(values, version).expect("the tree takes changes");
         self.mock.write_tree_update_batch(batch).expect("the store takes nodes");
         Hash(root.0)
@@ -161,8 +163,9 @@ fn an_update_that_is_not_written_leaves_nothing() {
     let mut world = World::new();
     world.update(set(0..10, 0));
     let first = update(&world.store, 1, &set(0..3, 1)).expect("whole");
-    assert_eq!(get(&world.store, 1, &name(0)).expect("whole"), Some(value(0, 0)), "the value is still the old one");
-    assert!(prove(&world.store, 1, &name(0)).is_err(), "a version that is not there proves nothing");
+    assert_eq!(get(&world.store, 0, &name(0)).expect("whole"), Some(value(0, 0)), "the value is still the old one");
+    assert!(get(&world.store, 1, &name(0)).is_err(), "a version that is not there has no values");
+    assert!(prove(&world.store, 1, &name(0)).is_err(), "and proves nothing");
     let second = update(&world.store, 1, &set(0..3, 2)).expect("whole");
     assert_ne!(first.root, second.root);
     world.update(set(0..3, 3));
@@ -180,11 +183,93 @@ fn what_was_written_is_there_when_the_database_is_opened_again() {
     World { store, mock, versions, folder }.check(&asked());
 }
 
+/// Reads every page of a version, and says how many there are.
+fn pages(store: &Store, version: Version) -> usize {
+    let mut open = vec![PageId::root(version)];
+    let mut count = 0;
+    while let Some(id) = open.pop() {
+        count += 1;
+        if let Page::Inner(slots) = &*store.page(&id).expect("a page that a version has") {
+            let children = slots.iter().enumerate().filter_map(|(slot, child)| Some((slot, (*child)?)));
+            open.extend(children.map(|(slot, child)| PageId { version: child.version, path: id.path.child(slot) }));
+        }
+    }
+    count
+}
+
+fn stored(store: &Store, column: Column) -> usize {
+    store.iterate(column, IteratorMode::Start).count()
+}
+
+#[test]
+fn pruning_removes_what_no_kept_version_has_and_nothing_else() {
+    let mut world = World::new();
+    world.update(set(0..9_000, 0));
+    world.update(set(0..9_000, 1));
+    world.update(set(0..100, 2));
+    world.update(remove(50..60));
+    let mut steps = 1;
+    while prune(&world.store, 3).expect("lists that hold") {
+        steps += 1;
+    }
+    assert!(steps > 4, "9,000 records and their pages are more than one list");
+    assert_eq!((stored(&world.store, Column::Stale), stored(&world.store, Column::Records)), (0, 8_990));
+    assert_eq!(stored(&world.store, Column::Pages), pages(&world.store, 3));
+    assert!(get(&world.store, 2, &name(1)).is_err(), "the version before is gone");
+    // Out of the database, not out of memory.
+    let World { store, versions, folder, .. } = world;
+    drop(store);
+    let store = Store::open(folder.path(), Hash::ZERO).expect("the database");
+    let (root, entries) = &versions[3];
+    for key in [name(1), name(55), name(99), name(8_000), b"nothing".to_vec()] {
+        let (value, proof) = prove(&store, 3, &key).expect("whole");
+        assert_eq!(value.as_ref(), entries.get(&key));
+        assert_eq!(StateProof::from_ics23(&key, &proof).expect("a proof").leads_from(&key, root), Ok(true));
+    }
+    assert!(!prune(&store, 3).expect("nothing to do"));
+}
+
+#[test]
+fn a_tree_that_is_built_is_the_one_that_grew() {
+    let mut grown = World::new();
+    grown.update(set(0..3_000, 0));
+    let other = World::new();
+    let entries = (0..3_000).rev().map(|number| (name(number), value(number, 0)));
+    assert_eq!(build(&other.store, 0, entries).expect("a tree"), grown.versions[0].0);
+    for column in [Column::Pages, Column::Records] {
+        let rows = |store: &Store| store.iterate(column, IteratorMode::Start).collect::<Vec<_>>();
+        assert_eq!(rows(&other.store), rows(&grown.store), "{column:?}");
+    }
+    // Both go on alike.
+    let changes = set(5..9, 1);
+    let roots = [&other.store, &grown.store].map(|store| update(store, 1, &changes).expect("whole").root);
+    assert_eq!(roots[0], roots[1]);
+    assert!(build(&other.store, 7, []).is_ok_and(|root| root == hash::EMPTY), "and a tree of nothing has a root too");
+}
+
+#[test]
+fn a_version_that_is_forgotten_can_be_made_anew() {
+    let mut world = World::new();
+    world.update(set(0..300, 0));
+    let before = [Column::Pages, Column::Records, Column::Stale].map(|column| stored(&world.store, column));
+    let wrong = update(&world.store, 1, &set(0..200, 7)).expect("whole");
+    let mut batch = world.store.batch();
+    wrong.write(&mut batch).expect("pages encode");
+    batch.write().expect("a durable write");
+    assert_eq!(get(&world.store, 1, &name(0)).expect("whole"), Some(value(0, 7)));
+    let mut batch = world.store.batch();
+    forget(&world.store, &mut batch, 1);
+    batch.write().expect("a durable write");
+    assert_eq!([Column::Pages, Column::Records, Column::Stale].map(|column| stored(&world.store, column)), before);
+    world.update(set(10..20, 1));
+    world.check(&asked());
+}
+
 #[test]
 fn a_block_that_changes_nothing_has_no_version_of_its_own() {
     let bench = Bench::new();
     let store = bench.app.store();
-    let written = || store.iterate(Column::Nodes, IteratorMode::Start).count();
+    let written = || store.iterate(Column::Pages, IteratorMode::Start).count();
     // The genesis is old: the first block ends an epoch.
     bench.make(1);
     let (nodes, root) = (written(), bench.app.chain().app_hash);

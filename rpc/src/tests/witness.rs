@@ -69,6 +69,23 @@ async fn witnesses_that_agree_or_keep_silent_stop_nobody() {
 }
 
 #[tokio::test]
+async fn so_many_must_agree_as_are_asked_for() {
+    let (world, behind, mute) = (World::new(), World::new().cut(11), World::lying(Lie::NoJson));
+    for (story, witnesses, needed, expected) in [
+        ("none is needed", vec![], 0, 0),
+        ("one is needed and there is none", vec![], 1, 5015),
+        ("one agrees", vec![&mute, &world], 1, 0),
+        ("two must", vec![&mute, &world], 2, 5015),
+        ("one that is behind agrees with nothing", vec![&behind], 1, 5015),
+    ] {
+        let mut chain = client(&world, &witnesses).await.requiring(needed);
+        assert_eq!(code(chain.latest().await), expected, "{story}");
+        assert_eq!(chain.trust().height(), Height(if expected == 0 { 12 } else { 0 }), "{story}");
+        assert_eq!(code(chain.header(Height(11)).await), if story == "one that is behind agrees with nothing" { 0 } else { expected });
+    }
+}
+
+#[tokio::test]
 async fn a_witness_whose_header_does_not_hold_is_dropped() {
     let world = World::new();
     let few = Manner { ballots: &[Ballot::Absent; 2], ..Manner::EMBEDDED };

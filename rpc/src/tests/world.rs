@@ -84,7 +84,9 @@ impl World {
         let mut headers = Vec::new();
         for height in 1..=TIP {
             let root = write(&store, height - 1, &anchored);
-            headers.push(chain.block(height, root, set(&sets, height), set(&sets, height + 1)));
+            let mut header = chain.header(height, root, set(&sets, height), set(&sets, height + 1));
+            header.last_block_id = headers.last().map(|last: &SignedHeader| last.commit.block_id);
+            headers.push(chain.sign(header, set(&sets, height), Manner::EMBEDDED));
         }
         Self { lie: Lie::None, chain, sets, headers, store, anchored, sent: Arc::default(), accused: Arc::default() }
     }
@@ -108,6 +110,12 @@ impl World {
     /// With no block above a height.
     pub(super) fn cut(mut self, height: u64) -> Self {
         self.headers.retain(|signed| signed.header.height.value() <= height);
+        self
+    }
+
+    /// With no block below a height.
+    pub(super) fn without_below(mut self, height: u64) -> Self {
+        self.headers.retain(|signed| signed.header.height.value() >= height);
         self
     }
 
@@ -172,6 +180,7 @@ impl World {
         let params = &question["params"];
         let result = match question["method"].as_str().expect("a method") {
             "commit" => self.commit(number(&params["height"])),
+            "header" => self.commit(number(&params["height"])).map(|commit| json!({"header": commit["signed_header"]["header"]})),
             "validators" => Ok(self.page(number(&params["height"]).expect("a height"), number(&params["page"]).expect("a page"))),
             "abci_query" => Ok(value(&abci_query::Response { response: self.query(params) })),
             "broadcast_tx_sync" => Ok(self.take(params["tx"].as_str().expect("base64"))),

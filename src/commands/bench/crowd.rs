@@ -39,3 +39,13 @@ pub(super) async fn all<T: 'static>(mut tasks: JoinSet<Result<T, Failure>>) -> R
     }
     Ok(results)
 }
+
+/// A task that ends when nobody needs it any more.
+#[derive(Debug)]
+pub(super) struct Guard(pub(super) tokio::task::JoinHandle<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -68,6 +68,20 @@ pub(super) fn resident(process: u32) -> io::Result<u64> {
     Ok(kib * 1024)
 }
 
+/// How many bytes a process has had written to the storage layer so far (`write_bytes`).
+pub(super) fn written(process: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/io"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:")).ok_or(io::ErrorKind::InvalidData)?;
+    line.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// How many bytes have gone over the loopback device so far, whoever sent them, with all headers.
+pub(super) fn loopback() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/net/dev")?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:")).ok_or(io::ErrorKind::InvalidData)?;
+    line.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +90,7 @@ mod tests {
     fn a_process_shows_its_time_and_memory() {
         let own = std::process::id();
         assert!(resident(own).expect("it runs") > 1 << 20);
+        assert!(written(own).is_ok() && loopback().is_ok());
         let before = cpu(own).expect("it runs");
         let began = Instant::now();
         while cpu(own).expect("it runs") == before {

@@ -145,12 +145,12 @@ fn grown(growth: Growth) -> String {
     format!("{} ({})", kib(growth.each), kib(growth.later))
 }
 
-fn processors() -> usize {
+pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A time with its unit: three digits or so.
-fn time(time: Duration) -> String {
+pub(super) fn time(time: Duration) -> String {
     match micros(time) {
         micros @ ..1_000 => format!("{micros} µs"),
         micros @ ..100_000 => format!("{}.{} ms", micros / 1_000, micros / 100 % 10),

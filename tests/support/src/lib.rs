@@ -1,4 +1,6 @@
-//! What tests of several rooms share: the frozen vectors of `tests/vectors/`.
+//! What tests of several rooms share: the frozen vectors of `tests/vectors/`, and an engine's end of ABCI.
+
+pub mod abci;
 
 use std::path::PathBuf;
 

@@ -14,7 +14,7 @@ use crate::evidence::bytes::list_size;
 use crate::evidence::misbehavior;
 use crate::host::{Host, Proposed};
 use crate::malachite::context::{BlockHash, Height, Zynk};
-use crate::malachite::parts::{Announcement, split};
+use crate::malachite::parts::{Announcement, Init, split};
 use crate::malachite::signing::GuardedSigner;
 
 impl<H: Host> Driver<H> {
@@ -35,8 +35,19 @@ impl<H: Host> Driver<H> {
                 proposed
             }
         };
-        let _ = reply.send(LocallyProposedValue::new(height, round, BlockHash(Hash(proposed.hash))));
-        self.publish(&signer, &proposed, number, None)
+        // Signed before the engine knows of it: a refusal here costs a turn, one there the engine. It waits for an answer, and
+        // passes over one for no round.
+        match announce(&signer, &proposed, number, None) {
+            Ok(init) => {
+                let _ = reply.send(LocallyProposedValue::new(height, round, BlockHash(Hash(proposed.hash))));
+                self.publish(init, &proposed)
+            }
+            Err(reason) => {
+                tracing::error!(%height, %round, %reason, "does not propose");
+                let _ = reply.send(LocallyProposedValue::new(height, Round::Nil, BlockHash(Hash(proposed.hash))));
+                Ok(())
+            }
+        }
     }
 
     /// Streams again a block that had a quorum of prevotes in an earlier round, in our own name.
@@ -44,7 +55,13 @@ impl<H: Host> Driver<H> {
         let here = |proposed: &&Proposed| proposed.height.value() == height.0 && proposed.hash == block.0.0;
         let found = self.proposed.iter().find(here).cloned();
         match (found, self.signer.clone(), round.as_u32()) {
-            (Some(proposed), Some(signer), Some(round)) => self.publish(&signer, &proposed, round, valid_round.as_u32()),
+            (Some(proposed), Some(signer), Some(number)) => match announce(&signer, &proposed, number, valid_round.as_u32()) {
+                Ok(init) => self.publish(init, &proposed),
+                Err(reason) => {
+                    tracing::error!(%height, %round, %reason, "does not stream a block again");
+                    Ok(())
+                }
+            },
             _ => {
                 tracing::warn!(%height, %round, %block, "asked to stream a block again that is not here");
                 Ok(())
@@ -89,18 +106,9 @@ impl<H: Host> Driver<H> {
     }
 
     /// Streams a block to the others.
-    fn publish(&mut self, signer: &GuardedSigner, proposed: &Proposed, round: u32, valid_round: Option<u32>) -> Result<(), DriverError> {
+    fn publish(&mut self, init: Init, proposed: &Proposed) -> Result<(), DriverError> {
         self.streams += 1;
-        let announcement = Announcement {
-            height: proposed.height.value(),
-            round,
-            valid_round,
-            proposer: signer.public().address().0,
-            block: Hash(proposed.hash),
-            size: u32::try_from(proposed.body.len()).expect("blocks are bounded by 8 MiB"),
-            body: Hash(*blake3::hash(&proposed.body).as_bytes()),
-        };
-        let messages = split(self.state.chain_id.as_str(), signer, announcement, &proposed.body, self.streams);
+        let messages = split(init, &proposed.body, self.streams);
         let network: Sender<NetworkMsg<Zynk>> = self.channels.network.clone();
         if network.is_closed() {
             return Err(DriverError::EngineGone);
@@ -114,4 +122,20 @@ impl<H: Host> Driver<H> {
         });
         Ok(())
     }
+}
+
+/// The head of a block's stream, with the signature of the proposal.
+fn announce(signer: &GuardedSigner, proposed: &Proposed, round: u32, valid_round: Option<u32>) -> Result<Init, String> {
+    let announcement = Announcement {
+        height: proposed.height.value(),
+        round,
+        valid_round,
+        proposer: signer.public().address().0,
+        block: Hash(proposed.hash),
+        size: u32::try_from(proposed.body.len()).expect("blocks are bounded by 8 MiB"),
+        body: Hash(*blake3::hash(&proposed.body).as_bytes()),
+    };
+    let proposal = announcement.proposal().ok_or("height or round are above Tendermint's bounds")?;
+    let signature = signer.announce(proposal)?;
+    Ok(Init { announcement, signature })
 }

@@ -3,7 +3,7 @@
 use malachite::app::streaming::StreamMessage;
 use malachite::app::types::core::Round;
 use malachite::app::types::{PeerId, ProposedValue};
-use tendermint::Time;
+use tendermint::{Block, Time};
 
 use super::{Driver, DriverError, hash_bytes};
 use crate::chain::{self, BadBlock, ChainState};
@@ -44,7 +44,7 @@ impl<H: Host> Driver<H> {
         let announcement = &assembled.init.announcement;
         if announcement.height > state.next_height().value() {
             let of_round = self.early.iter().filter(|early| early.init.announcement.round == announcement.round);
-            if self.early.len() < EARLY && of_round.count() < KEPT_PER_ROUND {
+            if self.early.len() < EARLY && self.announced_block(&assembled).is_some() && of_round.count() < KEPT_PER_ROUND {
                 self.early.push(assembled);
             }
             return Ok(None);
@@ -86,17 +86,24 @@ impl<H: Host> Driver<H> {
         Ok(Some(proposed_value(&proposed)))
     }
 
-    /// Judges a complete proposal; `None` if its bytes are not the block that was announced.
-    fn judge(&self, assembled: Assembled) -> Option<Proposed> {
-        let announcement = assembled.init.announcement;
-        let block = match chain::decode(&assembled.body, self.max_block_bytes()) {
-            Ok(block) if hash_bytes(&block) == announcement.block.0 => block,
-            Ok(_) => return None,
+    /// The block that the proposer has signed for, if the bytes are it. It has signed the header's hash; who brings the bytes
+    /// may be anybody, so what the header does not answer for must not count as the proposer's.
+    fn announced_block(&self, assembled: &Assembled) -> Option<Block> {
+        let announcement = &assembled.init.announcement;
+        match chain::decode(&assembled.body, self.max_block_bytes()) {
+            Ok(block) if hash_bytes(&block) == announcement.block.0 && chain::is_whole(&block) => Some(block),
+            Ok(_) => None,
             Err(error) => {
                 tracing::warn!(height = announcement.height, %error, "refused a proposal");
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    /// Judges a complete proposal; `None` if its bytes are not the block that was announced.
+    fn judge(&self, assembled: Assembled) -> Option<Proposed> {
+        let block = self.announced_block(&assembled)?;
+        let announcement = assembled.init.announcement;
         let fresh = announcement.valid_round.is_none();
         let own = block.header.proposer_address == announcement.proposer();
         let timely = if fresh { ChainState::check_fresh(&block, Time::now()) } else { Ok(()) };
@@ -137,7 +144,10 @@ fn announced(state: &ChainState, round: u32, init: &Init, max_bytes: usize) -> b
         return false;
     };
     // Whose turn it is costs more to find out the higher the round, so the signature is asked first.
-    let bytes = announcement.signed_bytes(state.chain_id.as_str());
+    let Some(proposal) = announcement.proposal() else {
+        return false;
+    };
+    let bytes = proposal.into_signable_vec(state.chain_id.clone());
     announcement.size as usize <= max_bytes
         && announcement.round <= round.saturating_add(ROUNDS_AHEAD)
         && signing::holds(announcer.key, &bytes, &init.signature)
@@ -169,7 +179,8 @@ mod tests {
                 size: 9,
                 body: Hash::ZERO,
             };
-            let signature = key(seed).sign(&announcement.signed_bytes(NAME));
+            let proposal = announcement.proposal().expect("small numbers");
+            let signature = key(seed).sign(&proposal.into_signable_vec(NAME.try_into().expect("a name")));
             assert_eq!(announced(&state, come_to, &Init { announcement, signature }, 1 << 20), expected, "{story}");
         };
         check("this round", 1, 0, 0, true);

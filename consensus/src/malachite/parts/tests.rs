@@ -1,11 +1,8 @@
 //! Streams of parts as they arrive, in order and not.
 
-use std::sync::{Arc, Mutex};
-
-use types::{Decode as _, SigningKey};
+use types::{Decode as _, Encode as _, SigningKey};
 
 use super::*;
-use crate::guard::Guard;
 
 const CHAIN: &str = "zynk-test-1";
 const MAX: usize = 1 << 20;
@@ -13,13 +10,6 @@ const MAX: usize = 1 << 20;
 fn peer(seed: u8) -> PeerId {
     let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).expect("32 bytes");
     PeerId::from_bytes(&key.public().to_peer_id().to_bytes()).expect("a peer id")
-}
-
-fn signer() -> GuardedSigner {
-    let key = SigningKey::from_seed(&[1; 32]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let (guard, _) = Guard::open(&folder.path().join("guard"), key.public()).expect("a guard");
-    GuardedSigner::new(CHAIN.try_into().expect("a name"), key, Arc::new(Mutex::new(guard)), Arc::new(folder.path().join("log")))
 }
 
 fn body(bytes: usize) -> Bytes {
@@ -39,7 +29,14 @@ fn announcement(height: u64, body: &Bytes) -> Announcement {
 }
 
 fn stream(body: &Bytes, number: u64) -> Vec<StreamMessage<Part>> {
-    split(CHAIN, &signer(), announcement(5, body), body, number)
+    stream_at(5, body, number)
+}
+
+fn stream_at(height: u64, body: &Bytes, number: u64) -> Vec<StreamMessage<Part>> {
+    let announcement = announcement(height, body);
+    let proposal = announcement.proposal().expect("small numbers");
+    let signature = SigningKey::from_seed(&[1; 32]).sign(&proposal.into_signable_vec(CHAIN.try_into().expect("a name")));
+    split(Init { announcement, signature }, body, number)
 }
 
 fn take(assembly: &mut Assembly, message: StreamMessage<Part>) -> Option<Bytes> {
@@ -57,8 +54,11 @@ fn a_block_is_taken_apart() {
         assert_eq!(messages.len(), pieces + 2, "{bytes} bytes");
         assert!(messages.iter().zip(0..).all(|(message, place)| message.sequence == place));
         let StreamContent::Data(Part::Init(init)) = &messages[0].content else { panic!("the announcement goes first") };
-        assert!(SigningKey::from_seed(&[1; 32]).public().verify(&init.announcement.signed_bytes(CHAIN), &init.signature));
-        assert!(!SigningKey::from_seed(&[1; 32]).public().verify(&init.announcement.signed_bytes("other"), &init.signature));
+        let proposal = init.announcement.proposal().expect("small numbers");
+        for (chain, holds) in [(CHAIN, true), ("other", false)] {
+            let signed = proposal.clone().into_signable_vec(chain.try_into().expect("a name"));
+            assert_eq!(SigningKey::from_seed(&[1; 32]).public().verify(&signed, &init.signature), holds, "for {chain}");
+        }
         assert!(messages.last().expect("an end").content == StreamContent::Fin);
         assert_eq!(Init::from_bytes(&init.to_bytes()).as_ref(), Ok(init.as_ref()));
     }
@@ -165,7 +165,7 @@ fn a_refused_announcement_ends_its_stream() {
     assert_eq!(asked, 1);
     // A second announcement for a stream is neither asked about nor kept.
     let mut messages = stream(&body, 0);
-    messages.insert(1, split(CHAIN, &signer(), announcement(6, &body), &body, 0).remove(0));
+    messages.insert(1, stream_at(6, &body, 0).remove(0));
     messages[1].stream_id = messages[0].stream_id.clone();
     let made: Vec<_> = messages
         .into_iter()

@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
 use tendermint::evidence::Evidence;
 
 use super::*;
-use crate::config::Network;
-use crate::gossip::Gossip;
-use crate::testing::{Bench, key};
+use crate::testing::Bench;
 
 /// Only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,13 +77,7 @@ async fn evidence_reaches_the_neighbour_and_its_neighbour() {
     let mut peers: Vec<Multiaddr> = Vec::new();
     let mut running = Vec::new();
     for (seed, bench) in (21..).zip(&benches) {
-        let network = Network { listen: "/ip4/127.0.0.1/tcp/0".parse().expect("an address"), peers: peers.clone() };
-        let mut gossip = Gossip::start(&network, &key(seed), Arc::clone(&bench.app)).expect("a free port");
-        let address = loop {
-            if let SwarmEvent::NewListenAddr { address, .. } = gossip.swarm.select_next_some().await {
-                break address.with(Protocol::P2p(*gossip.swarm.local_peer_id()));
-            }
-        };
+        let (gossip, address) = crate::gossip::tests::listening(bench, seed, peers.clone()).await;
         // Each knows the one before it alone.
         peers = vec![address];
         running.push(tokio::spawn(gossip.run()));

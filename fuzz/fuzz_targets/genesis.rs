@@ -1,0 +1,12 @@
+//! A genesis file that somebody was given.
+#![no_main]
+
+use genesis::Genesis;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    if let Ok(genesis) = Genesis::parse(bytes) {
+        let _ = genesis.hash();
+        let _ = genesis.first_state();
+        let _ = genesis.trust();
+    }
+});
