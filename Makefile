@@ -1,6 +1,6 @@
 # What people and CI type. `make run`, `make demo` and `make test` share one build profile.
 
-.PHONY: run demo test bench release soak simulate fuzz lint doc tools
+.PHONY: run demo test bench release soak faults simulate fuzz lint doc tools
 
 ARGS ?=
 KILLS ?= 100
@@ -25,10 +25,11 @@ bench: tools ## Our code beside others' code, in one run
 release: tools ## The binary that operators run: target/release/zynk
 	cargo build --release
 
-soak: ## The long fault runs; KILLS=3 for a short one
+soak: faults fuzz ## Everything that takes long: faults and fuzzing
+
+faults: ## The long fault runs; KILLS=3 for a short one
 	@tools/install faults
 	ZYNK_KILLS=$(KILLS) cargo test --release --test crashes --test faults --test relay -- --ignored --nocapture
-	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## Arbitrary bytes into every decoder that a stranger can reach, FUZZ=60 seconds each
 	@tools/install fuzz

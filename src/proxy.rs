@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The time between two looks.
 const POLL: Duration = Duration::from_millis(100);
 
+/// Blocks with more bytes of transactions are not remembered: some tens of MiB altogether, unless more is asked for.
+const MAX_REMEMBERED: usize = 1 << 20;
+
 /// How many blocks are remembered, for each header that may be.
 const HEADERS_TO_A_BLOCK: usize = 16;
 
@@ -51,6 +54,8 @@ pub(crate) struct Proxy {
     headers: Mutex<Memory<Verified>>,
     validators: Mutex<Memory<Validators>>,
     blocks: Mutex<Memory<Arc<Block>>>,
+    /// The highest header that was told of as the newest.
+    newest: Mutex<Option<Verified>>,
     /// What ended it: two histories, and who told them.
     attack: watch::Sender<Option<Arc<rpc::Error>>>,
 }
@@ -65,16 +70,27 @@ impl Proxy {
             headers: Mutex::new(Memory::new(cache)),
             validators: Mutex::new(Memory::new(cache)),
             blocks: Mutex::new(Memory::new(cache / HEADERS_TO_A_BLOCK)),
+            newest: Mutex::default(),
             attack: watch::Sender::new(None),
         }
     }
 
-    /// Verifies the newest header that the node shows.
+    /// Verifies the newest header that the node shows. It never goes back: a node that shows an older one than before does not
+    /// make the chain shorter.
     pub(crate) async fn latest(&self) -> Result<Verified, Fault> {
         let latest = self.chain().await?.latest().await;
         let header = self.judge(latest)?;
         recall(&self.headers).put(header.height(), &header);
-        Ok(header)
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*newest {
+            Some(newest) if newest.height() > header.height() => Ok(newest.clone()),
+            _ => Ok(newest.insert(header).clone()),
+        }
+    }
+
+    /// Whether trust was moved over more than the trusting period ([`Chain::is_beyond_period`]).
+    pub(crate) async fn is_beyond_period(&self) -> bool {
+        self.chain.lock().await.is_beyond_period()
     }
 
     /// What is worth keeping for the next time.
@@ -147,7 +163,9 @@ impl Proxy {
         let answer = self.ask("block", json!({"height": height.to_string()})).await?;
         let block = check::block(answer, &header, before.as_ref().map(|(header, set)| (header, set)));
         let block = Arc::new(block.map_err(Fault::NotProven)?);
-        recall(&self.blocks).put(height, &block);
+        if block.data.iter().map(Vec::len).sum::<usize>() <= MAX_REMEMBERED {
+            recall(&self.blocks).put(height, &block);
+        }
         Ok(block)
     }
 

@@ -18,6 +18,9 @@ const VICTIM: usize = 3;
 /// How long the network stays cut: some rounds of the engine.
 const CUT: Duration = Duration::from_secs(10);
 
+/// Long enough that nodes have given their connections up.
+const LONG_CUT: Duration = Duration::from_secs(30);
+
 /// How many MiB a small disk has.
 const SMALL_DISK: usize = 48;
 
@@ -55,6 +58,28 @@ fn cut_off_one_validator_catches_up_when_healed() {
             assert!(world.height(through) > before + 2, "three of four stood still");
             apart::heal(&[lonely]);
             goes_on(&mut world, "one and three");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs namespaces: make soak"]
+fn cut_off_a_node_that_does_not_sign_spreads_transactions_when_healed() {
+    apart::inside("cut_off_a_node_that_does_not_sign_spreads_transactions_when_healed", || {
+        let mut world = World::start_with(|network| apart::set_apart(&network));
+        // It has no key any more, so it never starts anew by itself.
+        world.stop(VICTIM);
+        fs::rename(world.running.network().home(VICTIM).validator_key(), world.beside("moved.key")).expect("moved");
+        world.revive(VICTIM, &[]);
+        let through = || until("a transfer through the follower", PATIENCE, || world.transfer(VICTIM).ok()).height.0;
+        through();
+        for cut in [CUT, LONG_CUT] {
+            apart::part(&[VICTIM]);
+            std::thread::sleep(cut);
+            apart::heal(&[VICTIM]);
+            let began = Instant::now();
+            let height = through();
+            println!("cut off for {cut:?}: its transfer is in block {height} after {:.1} s", began.elapsed().as_secs_f64());
         }
     });
 }

@@ -244,7 +244,9 @@ fn no_lie_comes_through() {
     liar.be_honest();
     proxy.ask(&world, "status", &json!({})).expect("status");
     let heard = liar.heard();
-    let (question, answer) = heard.iter().next().expect("it asked");
+    // The question for the newest header names no height.
+    let newest = |asked: &str| asked.starts_with("commit ") && !asked.contains(|letter: char| letter.is_ascii_digit());
+    let (question, answer) = heard.iter().find(|(asked, _)| newest(asked)).expect("it asked for the newest");
     for (place, instead) in changes(answer) {
         liar.tell(Lie { question: question.clone(), place, instead: instead.clone() });
         if let Ok(status) = proxy.ask(&world, "status", &json!({})) {
@@ -256,6 +258,16 @@ fn no_lie_comes_through() {
             assert_eq!(info["latest_block_time"], json!(own.time));
         }
     }
+
+    // The chain does not grow shorter because the node shows an older header that holds as well.
+    liar.be_honest();
+    proxy.ask(&world, "commit", &json!({"height": at})).expect("commit");
+    let older = liar.heard().into_iter().find(|(asked, _)| asked.starts_with("commit ") && !newest(asked)).expect("it was asked").1;
+    let reached = |status: Value| status["sync_info"]["latest_block_height"].as_str().and_then(|height| height.parse::<u64>().ok());
+    let before = reached(proxy.ask(&world, "status", &json!({})).expect("status"));
+    liar.tell(Lie { question: question.clone(), place: String::new(), instead: older });
+    let after = reached(proxy.ask(&world, "status", &json!({})).expect("status"));
+    assert!(after >= before && before > Some(height), "{before:?}, then {after:?}");
 
     // What only the node can know is its word; the name of a transaction is not.
     liar.be_honest();

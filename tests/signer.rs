@@ -97,7 +97,8 @@ fn move_key(home: &node::config::Home, signer: &Path, moved: &Path, chain: &str)
     let port = free_port();
     let connect = format!("tcp://{node_key}@127.0.0.1:{port}");
     let key = home.validator_key();
-    let made = done(&["signer", "init", "--home", text(signer), "--chain", chain, "--connect", &connect, "--key", text(&key)]);
+    let made =
+        done(&["signer", "init", "--home", text(signer), "--chain", chain, "--connect", &connect, "--key", text(&key), "--after", "0"]);
     let peer = genesis::peer_id_text(&node_key);
     done(&["signer", "prove-peer", "--home", text(signer), "--peer", &peer, "--out", text(&home.validator_proof())]);
     // Out of the node's reach; this test looks for its address.
@@ -175,6 +176,10 @@ fn a_signers_home_is_for_one_process_one_chain_and_one_place() {
     let shown = done(&["signer", "init", "--home", text(&home), "--chain", "alone-1", "--connect", &connect, "--after", "41"]);
     assert_eq!(done(&["signer", "show", "--home", text(&home)]), shown);
     assert!(!zynk(&["signer", "init", "--home", text(&home), "--chain", "alone-1", "--connect", &connect]).status.success());
+    // A key from elsewhere comes with what it may have signed there.
+    let (elsewhere, key) = (outside.path().join("elsewhere"), home.join("validator.key"));
+    let moved = zynk(&["signer", "init", "--home", text(&elsewhere), "--chain", "alone-1", "--connect", &connect, "--key", text(&key)]);
+    assert!(!moved.status.success() && String::from_utf8_lossy(&moved.stderr).contains("--after") && !elsewhere.exists());
     // A second process on the same home is refused while the first one runs.
     let running = Signer::start(&home);
     until("the first one runs", PATIENCE, || running.said().contains("not connected").then_some(()));
@@ -221,7 +226,7 @@ fn a_node_of_cometbft_signs_with_it() {
     let (rpc, p2p, laddr) = (free_port(), free_port(), free_port());
     let connect = format!("tcp://127.0.0.1:{laddr}");
     let signer_home = folder.path().join("signer");
-    done(&["signer", "init", "--home", text(&signer_home), "--chain", &chain, "--connect", &connect, "--key", text(&key)]);
+    done(&["signer", "init", "--home", text(&signer_home), "--chain", &chain, "--connect", &connect, "--key", text(&key), "--after", "0"]);
     let mut signer = Signer::start(&signer_home);
     let log = fs::File::create(folder.path().join("comet.log")).expect("a log");
     let node = Command::new(&cometbft)

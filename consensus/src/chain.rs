@@ -260,10 +260,21 @@ impl ChainState {
         if commit.height != height || commit.block_id != id {
             return Err(BadBlock::LastCommit("is for another block"));
         }
+        self.check_commit(commit, set)
+    }
+
+    /// Whether a commit could be that of the next block, which is not here yet: the validators of its height have signed it.
+    #[must_use]
+    pub fn may_be_next(&self, commit: Option<&Commit>) -> bool {
+        commit.is_some_and(|commit| commit.height == self.next_height() && self.check_commit(commit, &self.validators).is_ok())
+    }
+
+    /// Whether a quorum of `set` has signed the commit, and every entry of it holds.
+    fn check_commit(&self, commit: &Commit, set: &ValidatorSet) -> Result<(), BadBlock> {
         if commit.signatures.len() != set.as_slice().len() {
             return Err(BadBlock::LastCommit("has not one entry a validator"));
         }
-        let bytes = vote_bytes(&self.chain_id, tendermint::vote::Type::Precommit, height, commit.round, Some(id));
+        let bytes = vote_bytes(&self.chain_id, tendermint::vote::Type::Precommit, commit.height, commit.round, Some(commit.block_id));
         let mut signed = 0u64;
         for (validator, entry) in set.as_slice().iter().zip(&commit.signatures) {
             let CommitSig::BlockIdFlagCommit { validator_address, timestamp, signature: Some(signature) } = entry else {

@@ -237,7 +237,9 @@ fn measure(count: u64, rounds: u64) {
     let before = disk(&at("ours"));
     for round in 1..=WARM + rounds {
         if round == WARM + 1 {
-            [&mut whole, &mut theirs, &mut written, &mut synced, &mut small].map(Vec::clear);
+            for times in [&mut whole, &mut theirs, &mut written, &mut synced, &mut small] {
+                times.clear();
+            }
             ours.parts = Default::default();
         }
         let changes = changes(count, round);

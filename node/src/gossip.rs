@@ -6,6 +6,7 @@
 //! they are connected to (`discovery`), and who does wrong is kept out (`standing`, `doors`). The format's page is
 //! `docs/spec/gossip.md`.
 
+mod alive;
 mod announcement;
 mod attempts;
 mod book;
@@ -29,18 +30,28 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, Transport as _};
+use libp2p::core::upgrade;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageAuthenticity, ValidationMode};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, ping, tcp, yamux};
 use tokio::sync::{broadcast, watch};
 use types::{ChainId, Hash};
 
+use self::alive::{Alive, SILENCE};
 use self::discovery::Discovery;
 pub use self::discovery::Setup;
 use self::evidence::Accusations;
 use self::judging::{Checked, Judge, Judged, Received};
 use self::offers::{First, Offers};
 use crate::app::App;
+
+/// Reads what a peer may ask or answer about nodes, and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub fn hear(bytes: &[u8]) {
+    discovery::read(bytes);
+}
 
 /// A message carries this many bytes at most: a transaction and its stamp.
 const MAX_MESSAGE: usize = ledger::transaction::MAX_BYTES + 64;
@@ -55,17 +66,24 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
 /// A transaction is offered at most once in so many seconds, by all nodes together.
 const WINDOW_S: u64 = 5;
+/// At most this many heights are passed on in one second: anybody can tell as many as he likes, at no cost.
+const HEIGHTS_PASSED: usize = 256;
+/// A peer that hands over more of them in one second does wrong: each is remembered for a minute.
+const HEIGHTS_TOLD: usize = 4 * HEIGHTS_PASSED;
 /// At most this many received transactions wait to be judged, 32 MiB of them. What comes while so many
 /// wait is dropped: its holders offer it again.
 const UNJUDGED: usize = 4096;
 /// At most this many verdicts wait to be reported; above that, judging waits.
 const UNREPORTED: usize = 1024;
 
+/// Gossipsub, for topics that are known: peers could subscribe to as many as they like, and each is remembered.
+type Topics = gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
+
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     /// First: whom it refuses the others must not have seen, request-response least of all, which counts connections before they are open.
     doors: doors::Behaviour,
-    gossip: gossipsub::Behaviour,
+    gossip: Topics,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     exchange: exchange::Behaviour,
@@ -89,6 +107,10 @@ pub struct Gossip {
     verdicts: tokio::sync::mpsc::Receiver<Judged>,
     accusations: Accusations,
     dropped: u64,
+    /// Heights that came in this second.
+    heights_passed: usize,
+    /// The same, by who handed them over: only connected peers do.
+    heights_told: BTreeMap<PeerId, usize>,
 }
 
 impl std::fmt::Debug for Gossip {
@@ -107,8 +129,8 @@ impl Gossip {
         let chain = app.genesis().chain().clone();
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(keypair.clone())
             .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)?
             .with_quic()
+            .with_other_transport(over_tcp)?
             .with_dns()?
             .with_behaviour(|keypair| Ok(behaviour(&chain, keypair, MAX_MESSAGE, setup.moniker, setup.gossip.max_per_address)?))?
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
@@ -135,6 +157,8 @@ impl Gossip {
             verdicts,
             accusations,
             dropped: 0,
+            heights_passed: 0,
+            heights_told: BTreeMap::new(),
         })
     }
 
@@ -204,7 +228,14 @@ impl Gossip {
             if let Some(height) = height {
                 self.app.hear(height);
             }
-            let acceptance = if height.is_some() { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
+            let acceptance = match height {
+                None => MessageAcceptance::Reject,
+                Some(_) if self.heights_passed >= HEIGHTS_PASSED => MessageAcceptance::Ignore,
+                Some(_) => MessageAcceptance::Accept,
+            };
+            self.heights_passed = self.heights_passed.saturating_add(1);
+            let told = self.heights_told.entry(from).or_default();
+            *told = told.saturating_add(1);
             return self.report(Checked { id, from, acceptance });
         }
         if message.topic == self.accusations.topic().hash() {
@@ -289,6 +320,12 @@ impl Gossip {
 
     fn tick(&mut self) {
         self.meet();
+        self.heights_passed = 0;
+        for (peer, told) in std::mem::take(&mut self.heights_told) {
+            if told > HEIGHTS_TOLD {
+                self.offend(peer, standing::Offence::Flood);
+            }
+        }
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
             tracing::debug!(dropped, "transactions came faster than they can be judged");
@@ -322,9 +359,20 @@ fn window() -> u64 {
     since_1970().as_secs() / WINDOW_S
 }
 
-/// The name of a message: whoever tells it, it has one, so that copies are known by it.
+/// The name of a message: whoever tells it, it has one, so that copies are known by it. The topic is part of it: or else
+/// bytes sent on the wrong one, where they are refused, would keep those of the right one away.
 fn name(message: &gossipsub::Message) -> gossipsub::MessageId {
-    gossipsub::MessageId::from(Hash::sha256(&[&message.data]).0.to_vec())
+    gossipsub::MessageId::from(Hash::sha256(&[message.topic.as_str().as_bytes(), &[0], &message.data]).0.to_vec())
+}
+
+/// TCP with Noise and Yamux, for connections of which both ends live.
+fn over_tcp(keypair: &libp2p::identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(|stream, _| Alive::new(stream, SILENCE))
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(yamux::Config::default())
+        .boxed())
 }
 
 fn topic(chain: &ChainId, name: &str) -> IdentTopic {
@@ -349,13 +397,17 @@ fn behaviour(
         .heartbeat_interval(Duration::from_millis(300))
         // Nobody signs messages: transactions and evidence carry signatures of their own, and a height is somebody's word.
         .validation_mode(ValidationMode::Anonymous)
+        // Two nodes may tell the same: each then hears as another's what it has told itself. Gossipsub would count that as an
+        // invalid message, and honest nodes would ban each other.
+        .allow_self_origin(true)
         .validate_messages()
         .flood_publish(true)
         .max_transmit_size(max_message)
         .max_transmit_size_for_topic(evidence::MAX_MESSAGE, topic(chain, evidence::TOPIC).hash())
         .message_id_fn(name)
         .build()?;
-    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(anyhow::Error::msg)?;
+    let known = gossipsub::WhitelistSubscriptionFilter(topics.iter().cloned().collect());
+    let mut gossip = Topics::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, known).map_err(anyhow::Error::msg)?;
     gossip.with_peer_score(scores::params(topics), scores::thresholds()).map_err(anyhow::Error::msg)?;
     let identify = identify::Config::new(protocol_version(chain), keypair.public()).with_agent_version(peers::agent(moniker));
     Ok(Behaviour {

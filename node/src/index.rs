@@ -39,6 +39,12 @@ use crate::store::Store;
 /// Threads that index and answer.
 const THREADS: usize = 2;
 
+/// Reads a query and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub fn parse(text: &str) {
+    drop(query::Query::parse(text));
+}
+
 /// How long the end of the follower is waited for.
 const END: Duration = Duration::from_secs(3);
 

@@ -36,6 +36,9 @@ const HEIGHTS_PAST: u64 = 2;
 /// How long a restored validator listens before it believes that it has heard the highest tip.
 const LISTENING: Duration = Duration::from_secs(5);
 
+/// When a restored validator that hears of no height says so.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// How often a follower looks at the chain.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -300,7 +303,14 @@ async fn follow(
 /// Waits until the chain is past every height at which this validator may have signed, going by the
 /// highest that its peers tell of.
 async fn past_all_heard(app: &App) -> u64 {
+    let (began, mut told) = (Instant::now(), false);
     while app.heard().is_none() {
+        if !told && began.elapsed() > SILENCE {
+            told = true;
+            tracing::error!(
+                "nobody tells this validator how high the chain is, so it cannot begin to sign: are the peers in [gossip] of node.toml there?"
+            );
+        }
         tokio::time::sleep(GLANCE).await;
     }
     tokio::time::sleep(LISTENING).await;

@@ -130,15 +130,16 @@ impl From<SnapshotError> for Failed {
     }
 }
 
-/// What was begun first, then the highest, then what most servers offer.
+/// First what more than one server offers: what a manifest says of its size nobody can check before all of it is here, and one
+/// that lies must not fill the disk while others agree. Then what was begun, then the highest, then what most servers offer.
 fn ranked(mut offers: Vec<Offer>, folder: &Path) -> Vec<Offer> {
     let begun = |offer: &Offer| folder.join(offer.manifest.to_string()).exists();
-    offers.sort_by_key(|offer| std::cmp::Reverse((begun(offer), offer.height, offer.by.len())));
+    offers.sort_by_key(|offer| std::cmp::Reverse((offer.by.len() > 1, begun(offer), offer.height, offer.by.len())));
     offers
 }
 
 async fn take(home: &Home, genesis: &Arc<Genesis>, plan: &Sync, servers: &mut Servers, offer: &Offer, folder: &Path) -> Result<(), Failed> {
-    let basis = Box::pin(verify(genesis, plan, servers, offer.height)).await?;
+    let basis = Box::pin(verify(genesis, plan, servers, offer)).await?;
     let folder = folder.join(offer.manifest.to_string());
     let manifest = manifest(servers, offer, &folder).await?;
     if let Err(error) = restore::check(&manifest, &basis, genesis) {
@@ -218,11 +219,15 @@ fn beside(home: &Home) -> PathBuf {
     home.data().join("db.building")
 }
 
-/// Verifies the headers of a height and the one after it, through one server, with the others as witnesses.
-async fn verify(genesis: &Genesis, plan: &Sync, servers: &mut Servers, height: u64) -> Result<Basis, Failed> {
+/// Verifies the headers of an offer's height and the one after it, through one of those who offer it, with all others as
+/// witnesses. Who does not offer it may not be there yet, and is not waited for.
+async fn verify(genesis: &Genesis, plan: &Sync, servers: &mut Servers, offer: &Offer) -> Result<Basis, Failed> {
     let mut reasons = Vec::new();
-    for place in servers.alive() {
-        match headers(genesis, plan, servers, place, Height(height)).await {
+    for place in offer.by.clone() {
+        if !servers.is_alive(place) {
+            continue;
+        }
+        match headers(genesis, plan, servers, place, Height(offer.height)).await {
             Ok(basis) => return Ok(basis),
             Err(Doubt::TooOld) => return Err(Failed::Whole(SyncError::TooOld)),
             Err(Doubt::Rpc(error @ rpc::Error::Attack { .. })) => return Err(Failed::Whole(SyncError::Attack(error))),
@@ -231,7 +236,11 @@ async fn verify(genesis: &Genesis, plan: &Sync, servers: &mut Servers, height: u
                 servers.drop_one(place, &error);
                 reasons.push(error.to_string());
             }
-            Err(Doubt::Rpc(error)) => reasons.push(format!("{}: {error}", servers.url(place))),
+            Err(Doubt::Rpc(error)) => {
+                // It has the state, but not the header after it: one that offers heights that never come must not go on for ever.
+                servers.strike(place, &error.to_string());
+                reasons.push(format!("{}: {error}", servers.url(place)));
+            }
             Err(Doubt::Alone) => reasons.push(format!("no other server has the headers that {} shows", servers.url(place))),
         }
     }
@@ -300,4 +309,22 @@ fn group(offers: impl IntoIterator<Item = (usize, u64, Hash, usize)>) -> Vec<Off
         offer.by.push(place);
     }
     grouped.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_offer_comes_first_then_what_was_begun_then_the_highest() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let offer = |name: u8, height: u64, by: usize| Offer { height, manifest: Hash([name; 32]), chunks: 1, by: (0..by).collect() };
+        let order = |offers: &[Offer]| ranked(offers.to_vec(), folder.path()).iter().map(|offer| offer.manifest.0[0]).collect::<Vec<_>>();
+        let offers = [offer(1, 90, 1), offer(2, 20, 2), offer(3, 30, 2), offer(4, 30, 3), offer(5, 95, 1)];
+        assert_eq!(order(&offers), [4, 3, 2, 5, 1]);
+        for begun in [1, 2] {
+            fs::create_dir(folder.path().join(Hash([begun; 32]).to_string())).expect("made");
+        }
+        assert_eq!(order(&offers), [2, 4, 3, 1, 5], "one alone does not come before several for having been begun");
+    }
 }

@@ -10,7 +10,7 @@ pub mod undo;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::tree::{NewPage, Page, PageId};
+use ::tree::NewPage;
 use consensus::ChainState;
 use consensus::evidence::{self, History, Mark};
 use consensus::host::{Decided, HostError, Proposed};
@@ -420,11 +420,11 @@ impl Store {
         Batch { store: self, batch: WriteBatch::default(), pages: Vec::new(), forgetting: false }
     }
 
-    fn landed(&self, pages: &[(PageId, Arc<Page>)], forgetting: bool) {
+    fn landed(&self, pages: &[Arc<Vec<NewPage>>], forgetting: bool) {
         if forgetting {
             self.pages.clear();
         }
-        pages.iter().for_each(|(id, page)| self.pages.insert(id, page));
+        pages.iter().for_each(|pages| self.pages.land(pages));
     }
 
     fn handle(&self, column: Column) -> &rocksdb::ColumnFamily {
@@ -462,7 +462,7 @@ pub struct Batch<'a> {
     store: &'a Store,
     batch: WriteBatch,
     /// The tree's pages in it: once they are stored, they are kept in memory too.
-    pages: Vec<(PageId, Arc<Page>)>,
+    pages: Vec<Arc<Vec<NewPage>>>,
     /// Whether it takes back pages that may be in memory.
     forgetting: bool,
 }
@@ -484,9 +484,9 @@ impl Batch<'_> {
         self.batch.delete_cf(self.store.handle(column), key);
     }
 
-    /// Keeps a page of the state tree in memory once the batch is written.
-    pub(crate) fn remember(&mut self, page: &NewPage) {
-        self.pages.push((page.id.clone(), Arc::clone(&page.page)));
+    /// Keeps pages of the state tree in memory once the batch is written.
+    pub(crate) fn remember(&mut self, pages: &Arc<Vec<NewPage>>) {
+        self.pages.push(Arc::clone(pages));
     }
 
     /// Drops what is in memory of the state tree once the batch is written.

@@ -6,15 +6,13 @@
 
 mod cache;
 
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use ::tree::stale::{self, Stale};
-use ::tree::{Builder, Change, Done, Error, NewPage, Page, PageId, Read, RecordId, Task, Writes, hash, record};
+use ::tree::{Builder, Change, Error, NewPage, Page, PageId, Read, RecordId, Task, Writes, hash, record};
 use ledger::Changes;
 use prost_ics23::Message as _;
+use rayon::prelude::*;
 use rocksdb::{Direction, IteratorMode};
 use types::Hash;
 
@@ -25,10 +23,8 @@ pub use cache::Cache;
 /// A version's number.
 pub type Version = u64;
 
-/// How many changes are worth a second thread: below, starting it takes longer than it saves.
+/// How many changes are worth a second thread: below, waking it takes longer than it saves.
 const WORTH_A_THREAD: usize = 64;
-/// How many threads work on an update at most. The root has sixteen children.
-const MAX_THREADS: usize = 8;
 /// How many bytes of pages and records are written at once while a tree is built.
 const BUILD_BATCH: usize = 4 << 20;
 
@@ -40,6 +36,7 @@ pub struct Update {
     /// Its root: the application hash.
     pub root: Hash,
     writes: Writes,
+    pages: Arc<Vec<NewPage>>,
 }
 
 /// Works out what `changes` make of the tree's version before `version`.
@@ -51,27 +48,12 @@ pub fn update(store: &Store, version: Version, changes: &Changes) -> anyhow::Res
     let alone = changes.len() < WORTH_A_THREAD;
     let begun = ::tree::begin(store, version.checked_sub(1), version, changes)?;
     let tasks = begun.tasks();
-    let done = if alone { tasks.into_iter().map(|task| task.run(store)).collect() } else { spread(store, &tasks) };
-    let ::tree::Update { version, root, writes } = begun.finish(store, done.into_iter().collect::<Result<_, Error>>()?)?;
-    Ok(Update { version, root, writes })
-}
-
-/// Runs tasks on as many threads as the machine has processors; whoever is free takes the next.
-fn spread(store: &Store, tasks: &[Task<'_>]) -> Vec<Result<Done, Error>> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-    let next = AtomicUsize::new(0);
-    let work = || -> Vec<(usize, Result<Done, Error>)> {
-        let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        mine.map_while(|number| Some((number, tasks.get(number)?.clone().run(store)))).collect()
-    };
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        done.extend(others.into_iter().flat_map(|other| other.join().expect("a task does not panic")));
-        done
-    });
-    done.sort_unstable_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, done)| done).collect()
+    let run = |task: Task<'_>| task.run(store);
+    let done: Result<_, Error> =
+        if alone { tasks.into_iter().map(run).collect() } else { tasks.into_par_iter().with_max_len(1).map(run).collect() };
+    let ::tree::Update { version, root, mut writes } = begun.finish(store, done?)?;
+    let pages = Arc::new(std::mem::take(&mut writes.pages));
+    Ok(Update { version, root, writes, pages })
 }
 
 impl Update {
@@ -80,9 +62,7 @@ impl Update {
     /// # Errors
     /// Never today.
     pub fn write(&self, batch: &mut Batch<'_>) -> anyhow::Result<()> {
-        for page in &self.writes.pages {
-            put_page(batch, page);
-        }
+        put_pages(batch, &self.pages);
         for record in &self.writes.records {
             batch.put(Column::Records, &record.id.to_key(), &record.bytes);
         }
@@ -93,9 +73,13 @@ impl Update {
     }
 }
 
-fn put_page(batch: &mut Batch<'_>, page: &NewPage) {
-    batch.put(Column::Pages, &page.id.to_key(), &page.bytes);
-    batch.remember(page);
+fn put_pages(batch: &mut Batch<'_>, pages: &Arc<Vec<NewPage>>) {
+    for page in pages.iter() {
+        batch.put(Column::Pages, &page.id.to_key(), &page.bytes);
+    }
+    if !pages.is_empty() {
+        batch.remember(pages);
+    }
 }
 
 /// The value of `key` in `version` and its ICS-23 proof, of presence or of absence, as protobuf.
@@ -138,11 +122,11 @@ pub fn build(store: &Store, version: Version, entries: impl IntoIterator<Item = 
         let id = RecordId::from_key(&key)?;
         let (_, value) = record::from_bytes(&bytes)?;
         builder.push(id.place, hash::leaf(&id.place, value))?;
-        builder.take().iter().for_each(|page| put_page(&mut batch, page));
+        put_pages(&mut batch, &Arc::new(builder.take()));
         flush(store, &mut batch)?;
     }
     let (pages, root) = builder.finish()?;
-    pages.iter().for_each(|page| put_page(&mut batch, page));
+    put_pages(&mut batch, &Arc::new(pages));
     batch.write_later()?;
     Ok(root)
 }
@@ -199,8 +183,7 @@ impl Read for Store {
         if let Some(page) = self.pages().get(id) {
             return Ok(page);
         }
-        let bytes = self.get(Column::Pages, &id.to_key()).ok_or_else(|| Error::NoPage(id.clone()))?;
-        let page = Arc::new(Page::from_bytes(id, &bytes).map_err(|error| Error::BadPage(id.clone(), error))?);
+        let page = Arc::new(Page::read(id, |id| self.get(Column::Pages, &id.to_key()))?);
         self.pages().insert(id, &page);
         Ok(page)
     }

@@ -116,7 +116,7 @@ impl Node {
     /// The transactions of the block at a height, by the node's word: the header's data hash tells whether they are.
     ///
     /// # Errors
-    /// As [`Node::status`]; [`Error::TooLarge`] above [`MAX_BLOCK`] bytes of JSON.
+    /// As [`Node::status`]; [`Error::TooLarge`] above 12 MiB of JSON.
     pub async fn transactions(&self, height: Height) -> Result<Vec<Vec<u8>>, Error> {
         let answer = self.ask("block", json!({"height": height.0.to_string()}), MAX_BLOCK).await?;
         let listed = &answer["block"]["data"]["txs"];

@@ -92,7 +92,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Report, Failure> {
 
 /// The same command in the same process, from the beginning: it returns only when it fails.
 fn begin_again(renewals: u32) -> Result<Report, Failure> {
-    let program = std::env::current_exe().map_err(Failure::Runtime)?;
+    // Where the program's file was replaced meanwhile, its name is nothing's; the program itself still runs from what it was.
+    let program = std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
     let mut again = process::Command::new(program);
     again.args(std::env::args_os().skip(1)).env(RENEWALS, renewals.to_string());
     let _pipe = unlock::bequeath(&mut again).map_err(Failure::Runtime)?;

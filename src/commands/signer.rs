@@ -23,7 +23,7 @@ const MAX_CONFIG: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Example:\n  \
-    zynk signer init --home signer --chain my-chain-1 --connect tcp://NODE_KEY@203.0.113.7:26659 --key node/validator.key\n  \
+    zynk signer init --home signer --chain my-chain-1 --connect tcp://NODE_KEY@203.0.113.7:26659 --key node/validator.key --after HEIGHT\n  \
     zynk signer --home signer\n\n\
     The home holds signer.toml, validator.key, signer.key (by which the node knows the signer) and signing-guard, which says\n\
     what was signed and must be neither copied nor restored. It speaks CometBFT's protocol for remote signers.")]
@@ -62,9 +62,9 @@ pub(crate) struct Init {
     #[arg(long, value_name = "tcp://[KEY@]HOST:PORT | unix://PATH")]
     connect: String,
     /// The validator's key file, which is copied: make an end of it where it was. Without it a new key is made
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "after")]
     key: Option<PathBuf>,
-    /// Sign nothing at this height or below: the chain's height, for a key that has signed elsewhere
+    /// Sign nothing at this height or below: the chain's height, for a key that has signed elsewhere; 0 for one that never has
     #[arg(long, value_name = "HEIGHT")]
     after: Option<u64>,
     /// Encrypt both keys under a passphrase
@@ -158,7 +158,7 @@ fn init(arguments: &Init) -> Result<Report, Failure> {
         key.create(path)?;
     }
     let (mut guard, _) = open(&home, keys[0].1.public())?;
-    if let Some(height) = arguments.after {
+    if let Some(height) = arguments.after.filter(|height| *height > 0) {
         guard.permit(Height(height), i32::MAX.unsigned_abs(), Step::Precommit, b"nothing at this height or below").map_err(guarded)?;
     }
     // Last: a home with it is whole.

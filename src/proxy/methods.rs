@@ -198,6 +198,8 @@ impl Proxy {
 
     async fn show_results(&self, params: &Params) -> Result<Value, Fault> {
         let height = self.at(params).await?;
+        // There is such a block: else nothing comes that is worth waiting for.
+        self.header(height).await?;
         let results = self.results(height).await?;
         let next = self.coming(height.next()).await?;
         let shown = results.iter().map(result_json).collect::<Result<Vec<_>, _>>()?;

@@ -192,3 +192,12 @@ impl World {
         (0..4).map(|place| format!("validator {place}:\n{}\n", self.running.last_words(place))).collect()
     }
 }
+
+impl Drop for World {
+    #[allow(clippy::print_stderr, reason = "its logs go with it, and a test that fails has nothing else to show")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.last_words());
+        }
+    }
+}

@@ -2,7 +2,8 @@
 
 use types::Hash;
 
-use crate::page::{Leaf, Page, PageId, Path, SLOTS, hash_of_leaves};
+use crate::name::{PageId, Path};
+use crate::page::{Body, Leaf, Page, SLOTS};
 use crate::update::{NewPage, Part, Writes, join, plant};
 use crate::{Error, Read};
 
@@ -56,15 +57,11 @@ impl Builder {
         while self.done() < SLOTS * SLOTS {
             self.close()?;
         }
-        let root = match join(&Nothing, self.version, Path::default(), self.high, &mut self.writes)? {
-            Part::Kept(child) | Part::Written(child) => child.hash,
-            Part::Leaves(leaves) => {
-                let root = hash_of_leaves(&leaves, 0);
-                self.writes.page(self.version, Path::default(), Page::Bucket(leaves));
-                root
-            }
+        let root = match join(&Nothing, self.version, Path::default(), self.high, None, &mut self.writes)? {
+            Part::Kept(child) | Part::Written(child) => child,
+            Part::Leaves(leaves, _) => self.writes.page(self.version, Path::default(), Body::Bucket(leaves), None),
         };
-        Ok((self.writes.pages, root))
+        Ok((self.writes.pages, root.hash))
     }
 
     /// How many first bytes are closed.
@@ -75,9 +72,9 @@ impl Builder {
     fn close(&mut self) -> Result<(), Error> {
         let above = Path::default().child(self.high.len());
         let leaves = std::mem::take(&mut self.leaves);
-        self.low.push(plant(self.version, above.child(self.low.len()), leaves, &mut self.writes));
+        self.low.push(plant(self.version, above.child(self.low.len()), leaves, None, &mut self.writes));
         if self.low.len() == SLOTS {
-            self.high.push(join(&Nothing, self.version, above, std::mem::take(&mut self.low), &mut self.writes)?);
+            self.high.push(join(&Nothing, self.version, above, std::mem::take(&mut self.low), None, &mut self.writes)?);
         }
         Ok(())
     }
@@ -88,7 +85,7 @@ struct Nothing;
 
 impl Read for Nothing {
     fn page(&self, id: &PageId) -> Result<std::sync::Arc<Page>, Error> {
-        Err(Error::NoPage(id.clone()))
+        Err(Error::NoPage(*id))
     }
 
     fn record(&self, id: &crate::RecordId) -> Result<Vec<u8>, Error> {

@@ -21,21 +21,24 @@
 //! ```
 //!
 //! A version writes the pages on the way to what it changes, under its own number, and names the others by the version
-//! that wrote them. Nothing is ever written over, so old versions stay as they were; each version lists what it
-//! replaced, and who removes the versions before it removes that. A page tells how many leaves are below it, so which
+//! that wrote them. Of a page it writes no more than changed, as a [`row`] that builds on the one before. Nothing is ever
+//! written over, so old versions stay as they were; each version lists what it replaced, and who removes the versions
+//! before it removes that. A page tells how many leaves are below it, so which
 //! pages there are follows from the entries alone.
 //!
 //! This crate touches no disk and starts no thread: it asks a [`Read`] for pages, and hands back what to write. It knows
 //! nothing of what keys and values mean.
 //!
-//! Start with [`Page`], then [`update()`]; [`prove`] walks the same pages. [`Builder`] makes a version at once from all
+//! Start with [`Page`] and [`row`], then [`update()`]; [`prove`] walks the same pages. [`Builder`] makes a version at once from all
 //! its entries, [`stale`] is what pruning reads.
 
 pub mod hash;
 pub mod record;
+pub mod row;
 pub mod stale;
 
 mod build;
+mod name;
 mod page;
 mod proof;
 mod update;
@@ -46,7 +49,8 @@ use types::DecodeError;
 use types::Hash;
 
 pub use build::Builder;
-pub use page::{BUCKET, Child, Leaf, MAX_PATH, Page, PageId, Path, RecordId, SLOTS};
+pub use name::{MAX_PATH, PageId, Path, RecordId};
+pub use page::{BUCKET, Body, Changed, Child, Fresh, Leaf, Page, SLOTS};
 pub use proof::{get, prove};
 pub use update::{Begun, Change, Done, NewPage, NewRecord, Task, Update, Writes, begin, update};
 

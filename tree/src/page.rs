@@ -1,113 +1,16 @@
-//! Pages: what is read and written as one, and what a page hashes to.
+//! Pages: what is read and changed as one, and what a page hashes to.
 
-use types::codec::put_number;
-use types::{Decode as _, DecodeError, Encode as _, Hash, Reader};
+use std::sync::Arc;
 
-use crate::hash::{self, EMPTY, bit, nibble};
+use types::Hash;
+
+use crate::hash::{self, EMPTY, bit};
+use crate::name::RecordId;
 
 /// How many leaves share a page: with one more there is a page above them.
 pub const BUCKET: usize = 24;
 /// How many children a page above others has: four levels of the binary tree.
 pub const SLOTS: usize = 16;
-/// How long a path can be, in nibbles: all of a place.
-pub const MAX_PATH: usize = 64;
-
-/// How many leaves a child can claim: more than a disk holds, and sixteen of it are a number.
-const MAX_LEAVES: u64 = 1 << 48;
-
-/// The nibbles that lead from the root to a page, one a byte.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Path(Vec<u8>);
-
-impl Path {
-    /// How many nibbles it has.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The path of the child in `slot`, below 16.
-    #[must_use]
-    pub fn child(&self, slot: usize) -> Self {
-        let mut nibbles = Vec::with_capacity(self.0.len() + 1);
-        nibbles.extend(&self.0);
-        nibbles.extend(u8::try_from(slot));
-        Self(nibbles)
-    }
-
-    /// Whether it leads to `place`, or to a page above it.
-    #[must_use]
-    pub fn leads_to(&self, place: &Hash) -> bool {
-        self.0.iter().enumerate().all(|(depth, found)| nibble(place, depth) == usize::from(*found))
-    }
-
-    fn read(nibbles: &[u8]) -> Result<Self, DecodeError> {
-        if nibbles.len() > MAX_PATH || nibbles.iter().any(|nibble| *nibble > 0xf) {
-            return Err(DecodeError::Value { what: "path of nibbles" });
-        }
-        Ok(Self(nibbles.to_vec()))
-    }
-}
-
-/// A page's name: the version that wrote it, and where it stands. It is never written again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PageId {
-    /// The version.
-    pub version: u64,
-    /// The place.
-    pub path: Path,
-}
-
-impl PageId {
-    /// The page of a version's root.
-    #[must_use]
-    pub fn root(version: u64) -> Self {
-        Self { version, path: Path::default() }
-    }
-
-    /// Its key in a database: version [8, big endian] ‖ nibbles, one a byte. A version's pages stand together.
-    #[must_use]
-    pub fn to_key(&self) -> Vec<u8> {
-        [&self.version.to_be_bytes(), self.path.0.as_slice()].concat()
-    }
-
-    /// Reads what [`PageId::to_key`] wrote.
-    ///
-    /// # Errors
-    /// When it is no such key.
-    pub fn from_key(key: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(key);
-        let version = u64::from_be_bytes(reader.array()?);
-        Ok(Self { version, path: Path::read(reader.take(reader.remaining())?)? })
-    }
-}
-
-/// The name of a record, the key and value behind a leaf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordId {
-    /// The version that wrote it.
-    pub version: u64,
-    /// The key's place.
-    pub place: Hash,
-}
-
-impl RecordId {
-    /// Its key in a database: version [8, big endian] ‖ place [32].
-    #[must_use]
-    pub fn to_key(&self) -> Vec<u8> {
-        [self.version.to_be_bytes().as_slice(), &self.place.0].concat()
-    }
-
-    /// Reads what [`RecordId::to_key`] wrote.
-    ///
-    /// # Errors
-    /// When it is no such key.
-    pub fn from_key(key: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(key);
-        let id = Self { version: u64::from_be_bytes(reader.array()?), place: Hash(reader.array()?) };
-        reader.finish().map(|()| id)
-    }
-}
 
 /// One entry, as its page has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,149 +42,259 @@ pub struct Child {
     pub hash: Hash,
 }
 
-/// A page: leaves, or pages below.
+/// What is on a page: leaves, or pages below.
 ///
 /// Which of them follows from the number of leaves alone, so that the same entries always lie on the same pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Page {
+pub enum Body {
     /// At most [`BUCKET`] leaves, by their places; none only at the root.
     Bucket(Vec<Leaf>),
     /// The pages below, by the nibble that leads to them; together they have more than [`BUCKET`] leaves.
     Inner(Box<[Option<Child>; SLOTS]>),
 }
 
+/// A page in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What is on it.
+    pub body: Body,
+    /// The versions of its rows, the whole one first, its own last: [`crate::row`].
+    pub(crate) rows: Vec<u64>,
+    /// The hashes between its leaves or children, each where what it is over divides into left and right; none if they were
+    /// not worked out.
+    pub(crate) hashes: Vec<Hash>,
+}
+
+/// What a version makes of a page.
+#[derive(Debug, Clone)]
+pub enum Fresh {
+    /// Another page.
+    Whole(Arc<Page>),
+    /// The one that was there before, changed.
+    Changed(Changed),
+}
+
+/// What a version changes on a page.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The version whose page it was.
+    pub base: u64,
+    rows: Rows,
+    patch: Patch,
+    hashes: Vec<(usize, Hash)>,
+}
+
+/// In which rows a new page stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// In one of its own.
+    Whole,
+    /// In those of the page before, and one of its own.
+    More,
+}
+
+/// Leaves or children that come onto a page, or take the place of those that were there.
+#[derive(Debug, Clone)]
+pub(crate) enum Patch {
+    /// Leaves, by their places.
+    Leaves(Vec<Leaf>),
+    /// Children, by their slots.
+    Children(Vec<(usize, Child)>),
+}
+
 impl Page {
+    /// How many leaves are in it and below.
+    #[must_use]
+    pub fn leaves(&self) -> u64 {
+        self.body.leaves()
+    }
+
+    /// The versions of the rows that it stands in, the whole one first.
+    #[must_use]
+    pub fn rows(&self) -> &[u64] {
+        &self.rows
+    }
+
+    /// How much memory its content takes, about, in bytes. [`Page::change`] does not change that.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let body = match &self.body {
+            Body::Bucket(leaves) => size_of_val(leaves.as_slice()),
+            Body::Inner(slots) => size_of_val(slots.as_slice()),
+        };
+        body + size_of_val(self.hashes.as_slice())
+    }
+
+    /// Makes it the page of `version`, which changes it so. It has to be the page of [`Changed::base`].
+    pub fn change(&mut self, version: u64, changed: &Changed) {
+        self.body.lay(&changed.patch);
+        for (middle, hash) in &changed.hashes {
+            // A page that was read again since has none.
+            if let Some(known) = self.hashes.get_mut(*middle) {
+                *known = *hash;
+            }
+        }
+        self.note(version, changed.rows);
+    }
+
+    fn note(&mut self, version: u64, rows: Rows) {
+        if rows == Rows::Whole {
+            self.rows.clear();
+        }
+        self.rows.push(version);
+    }
+}
+
+impl Body {
     /// How many leaves are in it and below.
     #[must_use]
     pub fn leaves(&self) -> u64 {
         match self {
             Self::Bucket(leaves) => leaves.len() as u64,
-            Self::Inner(slots) => slots.iter().flatten().map(|child| child.leaves).sum(),
+            Self::Inner(slots) => count(slots.as_slice()),
         }
     }
 
-    /// The hash of its subtree. `depth`: how many nibbles lead to it.
-    #[must_use]
-    pub fn hash(&self, depth: usize) -> Hash {
+    /// What of it is of a version that `wanted` takes.
+    pub(crate) fn patch(&self, wanted: impl Fn(u64) -> bool) -> Patch {
         match self {
-            Self::Bucket(leaves) => hash_of_leaves(leaves, 4 * depth),
-            Self::Inner(slots) => hash_of_slots(slots.as_slice()).1,
-        }
-    }
-
-    /// How much memory it takes, about, in bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        match self {
-            Self::Bucket(leaves) => size_of::<Leaf>() * leaves.len(),
-            Self::Inner(_) => size_of::<[Option<Child>; SLOTS]>(),
-        }
-    }
-
-    /// Its bytes: `docs/spec/tree.md`.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Bucket(leaves) => {
-                let mut out = Vec::with_capacity(2 + 69 * leaves.len());
-                out.push(0);
-                put_number(leaves.len() as u64, &mut out);
-                for leaf in leaves {
-                    leaf.place.encode(&mut out);
-                    leaf.hash.encode(&mut out);
-                    put_number(leaf.version, &mut out);
-                }
-                out
-            }
+            Self::Bucket(leaves) => Patch::Leaves(leaves.iter().filter(|leaf| wanted(leaf.version)).copied().collect()),
             Self::Inner(slots) => {
-                let mut out = Vec::with_capacity(3 + 42 * SLOTS);
-                let taken = slots.iter().fold(0u16, |taken, slot| taken << 1 | u16::from(slot.is_some()));
-                out.push(1);
-                out.extend(taken.to_be_bytes());
-                for child in slots.iter().flatten() {
-                    put_number(child.version, &mut out);
-                    put_number(child.leaves, &mut out);
-                    child.hash.encode(&mut out);
+                let children = slots.iter().enumerate().filter_map(|(slot, child)| Some((slot, (*child)?)));
+                Patch::Children(children.filter(|(_, child)| wanted(child.version)).collect())
+            }
+        }
+    }
+
+    /// Lays a patch over it. Answers whether it is one of leaves over leaves, or of children over children.
+    pub(crate) fn lay(&mut self, patch: &Patch) -> bool {
+        match (self, patch) {
+            (Self::Bucket(leaves), Patch::Leaves(patch)) => {
+                for leaf in patch {
+                    match leaves.binary_search_by_key(&leaf.place, |old| old.place) {
+                        Ok(at) => leaves[at] = *leaf,
+                        Err(at) => leaves.insert(at, *leaf),
+                    }
                 }
-                out
             }
+            (Self::Inner(slots), Patch::Children(patch)) => patch.iter().for_each(|(slot, child)| slots[*slot] = Some(*child)),
+            _ => return false,
         }
+        true
     }
 
-    /// Reads the page `id`. What it accepts can be walked without a panic and without an endless way, whoever wrote it.
-    ///
-    /// # Errors
-    /// When the bytes are no page, or not one that can stand there.
-    pub fn from_bytes(id: &PageId, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let page = match u8::decode(&mut reader)? {
-            0 => read_bucket(id, &mut reader)?,
-            1 => read_inner(id, &mut reader)?,
-            found => return Err(DecodeError::Tag { what: "page", found }),
+    /// The page of `version` with this body, standing in such rows, and the hash of its subtree. `depth`: how many nibbles
+    /// lead to it. `old`: the page that was there; what has not changed since is not hashed again.
+    pub(crate) fn into_page(self, depth: usize, version: u64, rows: Rows, old: Option<&Page>) -> (Fresh, Hash) {
+        let known = old.filter(|old| !old.hashes.is_empty() && self.has_places_of(&old.body, version));
+        let mut hashing = Hashing { known: known.map(|old| (version, old.hashes.as_slice())), found: Vec::new() };
+        let (hash, divides) = match &self {
+            Self::Bucket(leaves) => (hashing.over_leaves(leaves, 0, 4 * depth), leaves.len().saturating_sub(1)),
+            Self::Inner(slots) => (hashing.over_slots(slots.as_slice(), 0), SLOTS - 1),
         };
-        reader.finish().map(|()| page)
-    }
-}
-
-fn read_bucket(id: &PageId, reader: &mut Reader<'_>) -> Result<Page, DecodeError> {
-    const LEAVES: DecodeError = DecodeError::Value { what: "bucket of leaves" };
-    let count = reader.count(BUCKET)?;
-    let mut leaves: Vec<Leaf> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let leaf = Leaf { place: Hash::decode(reader)?, hash: Hash::decode(reader)?, version: reader.number()? };
-        let follows = leaves.last().is_none_or(|last| last.place < leaf.place);
-        if !follows || !id.path.leads_to(&leaf.place) || leaf.version > id.version {
-            return Err(LEAVES);
+        let found = hashing.found;
+        if let Some(old) = known
+            && let Some(base) = old.rows.last()
+        {
+            let patch = self.patch(|found| found == version);
+            return (Fresh::Changed(Changed { base: *base, rows, patch, hashes: found }), hash);
         }
-        leaves.push(leaf);
+        let mut hashes = vec![EMPTY; divides];
+        found.into_iter().for_each(|(middle, hash)| hashes[middle] = hash);
+        let mut page = Page { body: self, rows: old.map_or_else(Vec::new, |old| old.rows.clone()), hashes };
+        page.note(version, rows);
+        (Fresh::Whole(Arc::new(page)), hash)
     }
-    if count == 0 && id.path.depth() > 0 { Err(LEAVES) } else { Ok(Page::Bucket(leaves)) }
-}
 
-fn read_inner(id: &PageId, reader: &mut Reader<'_>) -> Result<Page, DecodeError> {
-    const CHILDREN: DecodeError = DecodeError::Value { what: "page of children" };
-    let taken = u16::from_be_bytes(reader.array()?);
-    let mut slots = Box::new([None; SLOTS]);
-    let mut total = 0u64;
-    for (slot, place) in slots.iter_mut().enumerate() {
-        if taken << slot & 0x8000 != 0 {
-            let child = Child { version: reader.number()?, leaves: reader.number()?, hash: Hash::decode(reader)? };
-            if child.version > id.version || !(1..=MAX_LEAVES).contains(&child.leaves) {
-                return Err(CHILDREN);
+    /// Whether nothing went since `old`, and no leaf came: all that changed then has the new version. A leaf that came would
+    /// have it too, and stand where another one stood.
+    fn has_places_of(&self, old: &Self, version: u64) -> bool {
+        match (self, old) {
+            (Self::Bucket(new), Self::Bucket(old)) => {
+                new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.version < version || new.place == old.place)
             }
-            total += child.leaves;
-            *place = Some(child);
+            (Self::Inner(new), Self::Inner(old)) => new.iter().zip(old.iter()).all(|(new, old)| new.is_some() || old.is_none()),
+            _ => false,
         }
     }
-    if total <= BUCKET as u64 || id.path.depth() >= MAX_PATH { Err(CHILDREN) } else { Ok(Page::Inner(slots)) }
+}
+
+/// Hashing of one page.
+#[derive(Default)]
+struct Hashing<'a> {
+    /// The version that changed the page, and the hashes before: what has nothing of that version is known.
+    known: Option<(u64, &'a [Hash])>,
+    /// What was hashed, each with where it divides.
+    found: Vec<(usize, Hash)>,
+}
+
+impl Hashing<'_> {
+    /// The hash over sorted leaves that share their first `depth` bits; the first of them is number `first` of the page. A
+    /// subtree of one leaf is that leaf.
+    fn over_leaves(&mut self, leaves: &[Leaf], first: usize, depth: usize) -> Hash {
+        match leaves {
+            [] => return EMPTY,
+            [leaf] => return leaf.hash,
+            _ => {}
+        }
+        let (left, right) = halves(leaves, depth);
+        let middle = first + left.len();
+        let divides = !left.is_empty() && !right.is_empty();
+        if divides && let Some(known) = self.known(middle, leaves.iter().map(|leaf| leaf.version)) {
+            return known;
+        }
+        let left = self.over_leaves(left, first, depth + 1);
+        let hash = hash::inner(&left, &self.over_leaves(right, middle, depth + 1));
+        if divides {
+            self.found.push((middle - 1, hash));
+        }
+        hash
+    }
+
+    /// The hash over neighbouring slots, a power of two of them; the first is slot `first`.
+    fn over_slots(&mut self, slots: &[Option<Child>], first: usize) -> Hash {
+        if let [slot] = slots {
+            return slot.map_or(EMPTY, |child| child.hash);
+        }
+        let (left, right) = slots.split_at(slots.len() / 2);
+        let middle = first + left.len();
+        match (count(left), count(right)) {
+            (0, 0) => return EMPTY,
+            (1, 0) => return self.over_slots(left, first),
+            (0, 1) => return self.over_slots(right, middle),
+            _ => {}
+        }
+        if let Some(known) = self.known(middle, slots.iter().flatten().map(|child| child.version)) {
+            return known;
+        }
+        let left = self.over_slots(left, first);
+        let hash = hash::inner(&left, &self.over_slots(right, middle));
+        self.found.push((middle - 1, hash));
+        hash
+    }
+
+    fn known(&self, middle: usize, mut versions: impl Iterator<Item = u64>) -> Option<Hash> {
+        let (changed, hashes) = self.known?;
+        if versions.any(|version| version == changed) { None } else { hashes.get(middle - 1).copied() }
+    }
 }
 
 /// The hash over sorted leaves that share their first `depth` bits. A subtree of one leaf is that leaf.
 pub(crate) fn hash_of_leaves(leaves: &[Leaf], depth: usize) -> Hash {
-    match leaves {
-        [] => EMPTY,
-        [leaf] => leaf.hash,
-        _ => {
-            let (left, right) = halves(leaves, depth);
-            hash::inner(&hash_of_leaves(left, depth + 1), &hash_of_leaves(right, depth + 1))
-        }
-    }
+    Hashing::default().over_leaves(leaves, 0, depth)
+}
+
+/// The hash over neighbouring slots, a power of two of them.
+pub(crate) fn hash_of_slots(slots: &[Option<Child>]) -> Hash {
+    Hashing::default().over_slots(slots, 0)
+}
+
+/// How many leaves are below slots.
+pub(crate) fn count(slots: &[Option<Child>]) -> u64 {
+    slots.iter().flatten().map(|child| child.leaves).sum()
 }
 
 /// Sorted leaves by their bit at `depth`.
 pub(crate) fn halves(leaves: &[Leaf], depth: usize) -> (&[Leaf], &[Leaf]) {
     leaves.split_at(leaves.partition_point(|leaf| !bit(&leaf.place, depth)))
-}
-
-/// How many leaves are below neighbouring slots, a power of two of them, and the hash over these.
-pub(crate) fn hash_of_slots(slots: &[Option<Child>]) -> (u64, Hash) {
-    if let [slot] = slots {
-        return slot.map_or((0, EMPTY), |child| (child.leaves, child.hash));
-    }
-    let (left, right) = slots.split_at(slots.len() / 2);
-    match (hash_of_slots(left), hash_of_slots(right)) {
-        ((0, _), (0, _)) => (0, EMPTY),
-        ((1, only), (0, _)) | ((0, _), (1, only)) => (1, only),
-        ((some, left), (more, right)) => (some + more, hash::inner(&left, &right)),
-    }
 }

@@ -5,7 +5,8 @@ use ics23::{CommitmentProof, ExistenceProof, HashOp, InnerOp, LeafOp, LengthOp, 
 use types::Hash;
 
 use crate::hash::{self, bit, nibble};
-use crate::page::{Child, Leaf, Page, PageId, Path, halves, hash_of_leaves, hash_of_slots};
+use crate::name::{PageId, Path};
+use crate::page::{Body, Child, Leaf, count, halves, hash_of_leaves, hash_of_slots};
 use crate::{Error, Read, record};
 
 /// The value of `key` in `version`.
@@ -47,9 +48,9 @@ fn climb(reader: &impl Read, version: u64, place: &Hash, siblings: &mut Vec<Hash
     loop {
         let page = reader.page(&id)?;
         let depth = id.path.depth();
-        match &*page {
-            Page::Bucket(leaves) => return Ok(climb_bucket(leaves, 4 * depth, place, siblings)),
-            Page::Inner(slots) => {
+        match &page.body {
+            Body::Bucket(leaves) => return Ok(climb_bucket(leaves, 4 * depth, place, siblings)),
+            Body::Inner(slots) => {
                 let slot = nibble(place, depth);
                 let Some(child) = slots[slot] else { return Ok(None) };
                 climb_slots(slots.as_slice(), 4 * depth, place, siblings);
@@ -72,11 +73,11 @@ fn climb_bucket(mut leaves: &[Leaf], mut depth: usize, place: &Hash, siblings: &
 
 fn climb_slots(mut slots: &[Option<Child>], mut depth: usize, place: &Hash, siblings: &mut Vec<Hash>) {
     // A subtree of one leaf has no nodes: nothing is beside it.
-    while slots.len() > 1 && hash_of_slots(slots).0 > 1 {
+    while slots.len() > 1 && count(slots) > 1 {
         let (left, right) = slots.split_at(slots.len() / 2);
         let (own, other) = if bit(place, depth) { (right, left) } else { (left, right) };
         depth += 1;
-        siblings.push(hash_of_slots(other).1);
+        siblings.push(hash_of_slots(other));
         slots = own;
     }
 }
@@ -92,15 +93,15 @@ enum Side {
 /// on that side.
 fn neighbour(reader: &impl Read, id: PageId, place: Option<&Hash>, side: Side) -> Result<Option<Leaf>, Error> {
     let page = reader.page(&id)?;
-    let slots = match &*page {
-        Page::Bucket(leaves) => {
+    let slots = match &page.body {
+        Body::Bucket(leaves) => {
             return Ok(match side {
                 Side::Left => leaves.iter().rfind(|leaf| place.is_none_or(|place| leaf.place < *place)),
                 Side::Right => leaves.iter().find(|leaf| place.is_none_or(|place| leaf.place > *place)),
             }
             .copied());
         }
-        Page::Inner(slots) => slots,
+        Body::Inner(slots) => slots,
     };
     let own = place.map(|place| nibble(place, id.path.depth()));
     if let Some(slot) = own

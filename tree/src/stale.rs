@@ -3,7 +3,7 @@
 use types::codec::put_number;
 use types::{Decode as _, DecodeError, Encode as _, Hash, Reader};
 
-use crate::page::{PageId, RecordId};
+use crate::name::{MAX_PATH, PageId, RecordId};
 use crate::update::Writes;
 
 /// How many names a list has at most: the bound of one step of pruning.
@@ -23,7 +23,7 @@ pub enum Stale {
 /// Bytes of each: count (≤ 4096), then for each 0 ‖ length ‖ key of the page, or 1 ‖ key of the record.
 #[must_use]
 pub fn lists(writes: &Writes) -> Vec<Vec<u8>> {
-    let pages = writes.stale_pages.iter().cloned().map(Stale::Page);
+    let pages = writes.stale_pages.iter().copied().map(Stale::Page);
     let all: Vec<Stale> = pages.chain(writes.stale_records.iter().copied().map(Stale::Record)).collect();
     all.chunks(LIST).map(to_bytes).collect()
 }
@@ -60,7 +60,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Stale>, DecodeError> {
     for _ in 0..count {
         list.push(match u8::decode(&mut reader)? {
             0 => {
-                let length = reader.count(8 + crate::page::MAX_PATH)?;
+                let length = reader.count(8 + MAX_PATH)?;
                 Stale::Page(PageId::from_key(reader.take(length)?)?)
             }
             1 => Stale::Record(RecordId { version: u64::from_be_bytes(reader.array()?), place: Hash::decode(&mut reader)? }),

@@ -15,6 +15,7 @@ use prost_ics23::Message as _;
 use sha2::Sha256;
 use types::Hash;
 
+use crate::page::Rows;
 use crate::stale::Stale;
 use crate::*;
 
@@ -29,12 +30,16 @@ struct Memory {
     pages: BTreeMap<Vec<u8>, Vec<u8>>,
     records: BTreeMap<Vec<u8>, Vec<u8>>,
     stale: BTreeMap<u64, Vec<Vec<u8>>>,
+    /// Pages as they were made, with the hashes that were worked out for them: most, as in a cache.
+    held: BTreeMap<PageId, Arc<Page>>,
 }
 
 impl Read for Memory {
     fn page(&self, id: &PageId) -> Result<Arc<Page>, Error> {
-        let bytes = self.pages.get(&id.to_key()).ok_or_else(|| Error::NoPage(id.clone()))?;
-        Page::from_bytes(id, bytes).map(Arc::new).map_err(|error| Error::BadPage(id.clone(), error))
+        if let Some(page) = self.held.get(id) {
+            return Ok(Arc::clone(page));
+        }
+        Page::read(id, |id| self.pages.get(&id.to_key()).cloned()).map(Arc::new)
     }
 
     fn record(&self, id: &RecordId) -> Result<Vec<u8>, Error> {
@@ -46,9 +51,24 @@ impl Memory {
     fn write(&mut self, update: Update) {
         let version = update.version;
         self.stale.insert(version, stale::lists(&update.writes));
-        for page in update.writes.pages {
-            assert_eq!(Page::from_bytes(&page.id, &page.bytes).as_ref(), Ok(&*page.page), "a page is what its bytes say");
-            assert!(self.pages.insert(page.id.to_key(), page.bytes).is_none(), "nothing is written over");
+        for NewPage { id, page, bytes } in update.writes.pages {
+            assert!(self.pages.insert(id.to_key(), bytes).is_none(), "nothing is written over");
+            let page = match page {
+                Fresh::Whole(page) => page,
+                Fresh::Changed(changed) => {
+                    let mut page = self.held.remove(&PageId { version: changed.base, ..id }).expect("only a page in memory is changed");
+                    Arc::make_mut(&mut page).change(version, &changed);
+                    page
+                }
+            };
+            let read = Page::read(&id, |id| self.pages.get(&id.to_key()).cloned()).expect("a page");
+            assert_eq!((&read.body, &read.rows), (&page.body, &page.rows), "a page is what its rows say");
+            let Fresh::Whole(hashed) = read.body.into_page(id.path.depth(), version, Rows::Whole, None).0 else { unreachable!() };
+            let known = hashed.hashes.iter().zip(&page.hashes).all(|(hashed, kept)| hashed == kept || *hashed == hash::EMPTY);
+            assert!(known, "what was not hashed again is what it would hash to, where it is asked for");
+            if !self.pages.len().is_multiple_of(8) {
+                self.held.insert(id, page);
+            }
         }
         for record in update.writes.records {
             assert!(self.records.insert(record.id.to_key(), record.bytes).is_none(), "nothing is written over");
@@ -67,24 +87,36 @@ impl Memory {
                 assert!(removed.is_some(), "what is stale is there, and is stale once");
             }
         }
+        let Self { held, pages, .. } = self;
+        held.retain(|id, _| pages.contains_key(&id.to_key()));
     }
 
-    /// The keys of all pages and records that a version has.
-    fn reachable(&self, version: u64) -> (BTreeSet<Vec<u8>>, BTreeSet<Vec<u8>>) {
-        let (mut pages, mut records) = (BTreeSet::new(), BTreeSet::new());
+    /// All pages of a version.
+    fn pages_of(&self, version: u64) -> Vec<(PageId, Arc<Page>)> {
+        let mut pages = Vec::new();
         let mut open = vec![PageId::root(version)];
         while let Some(id) = open.pop() {
-            match &*self.page(&id).expect("a page that a version has") {
-                Page::Bucket(leaves) => records.extend(leaves.iter().map(|leaf| leaf.record().to_key())),
-                Page::Inner(slots) => {
-                    for (slot, child) in slots.iter().enumerate() {
-                        open.extend(child.map(|child| PageId { version: child.version, path: id.path.child(slot) }));
-                    }
+            let page = self.page(&id).expect("a page that a version has");
+            if let Body::Inner(slots) = &page.body {
+                for (slot, child) in slots.iter().enumerate() {
+                    open.extend(child.map(|child| PageId { version: child.version, path: id.path.child(slot) }));
                 }
             }
-            pages.insert(id.to_key());
+            pages.push((id, page));
         }
-        (pages, records)
+        pages
+    }
+
+    /// The keys of all rows and records that a version has.
+    fn reachable(&self, version: u64) -> (BTreeSet<Vec<u8>>, BTreeSet<Vec<u8>>) {
+        let (mut rows, mut records) = (BTreeSet::new(), BTreeSet::new());
+        for (id, page) in self.pages_of(version) {
+            rows.extend(page.rows.iter().map(|version| PageId { version: *version, ..id }.to_key()));
+            if let Body::Bucket(leaves) = &page.body {
+                records.extend(leaves.iter().map(|leaf| leaf.record().to_key()));
+            }
+        }
+        (rows, records)
     }
 }
 

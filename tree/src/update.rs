@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use types::Hash;
 
-use crate::page::{BUCKET, Child, Leaf, Page, PageId, Path, RecordId, SLOTS, hash_of_leaves, hash_of_slots};
-use crate::{Error, Read, hash, record};
+use crate::name::{PageId, Path, RecordId};
+use crate::page::{BUCKET, Body, Child, Fresh, Leaf, Page, Rows, SLOTS};
+use crate::{Error, Read, hash, record, row};
 
 /// What becomes of one key.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +38,8 @@ pub struct NewPage {
     /// Its name.
     pub id: PageId,
     /// The page.
-    pub page: Arc<Page>,
-    /// Its bytes.
+    pub page: Fresh,
+    /// The bytes of its row: [`row`].
     pub bytes: Vec<u8>,
 }
 
@@ -58,16 +59,30 @@ pub struct Writes {
     pub pages: Vec<NewPage>,
     /// Records, by their names.
     pub records: Vec<NewRecord>,
-    /// Pages that the new version does not have any more: to be removed with the last version before it.
+    /// Rows of pages that the new version does not need any more: to be removed with the last version before it.
     pub stale_pages: Vec<PageId>,
     /// Records alike.
     pub stale_records: Vec<RecordId>,
 }
 
 impl Writes {
-    pub(crate) fn page(&mut self, version: u64, path: Path, page: Page) {
-        let bytes = page.to_bytes();
-        self.pages.push(NewPage { id: PageId { version, path }, page: Arc::new(page), bytes });
+    /// Writes a page of `version`, as `old` was at its path before. Answers with it as the page above has it.
+    pub(crate) fn page(&mut self, version: u64, path: Path, body: Body, old: Option<&Page>) -> Child {
+        let id = PageId { version, path };
+        let (bytes, rows) = row::write(&id, &body, old);
+        if rows == Rows::Whole {
+            self.stale(path, old);
+        }
+        let leaves = body.leaves();
+        let (page, hash) = body.into_page(path.depth(), version, rows, old);
+        self.pages.push(NewPage { id, page, bytes });
+        Child { version, leaves, hash }
+    }
+
+    /// Notes that the new version has no more of the page that was at `path`.
+    fn stale(&mut self, path: Path, old: Option<&Page>) {
+        let rows = old.into_iter().flat_map(|old| &old.rows);
+        self.stale_pages.extend(rows.map(|version| PageId { version: *version, path }));
     }
 
     fn append(&mut self, other: Self) {
@@ -115,12 +130,12 @@ pub struct Done {
 
 /// A subtree on its way into a page. Leaves that fit on one page are not written before it is known whether they
 /// get one: the page above may take them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Part {
     /// As it was.
     Kept(Child),
-    /// These leaves, at most [`BUCKET`], on no page yet.
-    Leaves(Vec<Leaf>),
+    /// These leaves, at most [`BUCKET`], on no page yet, and the page that was there.
+    Leaves(Vec<Leaf>, Option<Arc<Page>>),
     /// Written.
     Written(Child),
 }
@@ -129,7 +144,7 @@ impl Part {
     const fn leaves(&self) -> u64 {
         match self {
             Self::Kept(child) | Self::Written(child) => child.leaves,
-            Self::Leaves(leaves) => leaves.len() as u64,
+            Self::Leaves(leaves, _) => leaves.len() as u64,
         }
     }
 }
@@ -160,7 +175,7 @@ impl Begun<'_> {
     pub fn tasks(&self) -> Vec<Task<'_>> {
         let version = self.version;
         match &self.base {
-            Some((_, page)) if let Page::Inner(slots) = &**page => by_slot(&self.changes, 0)
+            Some((_, page)) if let Body::Inner(slots) = &page.body => by_slot(&self.changes, 0)
                 .zip(slots.iter())
                 .enumerate()
                 .map(|(slot, (changes, old))| Task { version, path: Path::default().child(slot), old: *old, changes })
@@ -187,29 +202,22 @@ impl Begun<'_> {
         let part = match parts.pop() {
             Some(only) if parts.is_empty() => only,
             last => {
-                writes.stale_pages.extend(self.base.as_ref().map(|(base, _)| PageId::root(*base)));
                 parts.extend(last);
-                join(reader, version, Path::default(), parts, &mut writes)?
+                let old = self.base.map(|(_, page)| page);
+                join(reader, version, Path::default(), parts, old, &mut writes)?
             }
         };
         let root = match part {
-            Part::Written(child) => child.hash,
-            Part::Leaves(leaves) => {
-                let root = hash_of_leaves(&leaves, 0);
-                writes.page(version, Path::default(), Page::Bucket(leaves));
-                root
-            }
+            Part::Written(child) => child,
+            Part::Leaves(leaves, old) => writes.page(version, Path::default(), Body::Bucket(leaves), old.as_deref()),
             // Every version has a root of its own, even where nothing became of the changes.
             Part::Kept(child) => {
-                let old = PageId::root(child.version);
-                let page = reader.page(&old)?;
-                writes.stale_pages.push(old);
-                writes.page(version, Path::default(), Page::clone(&page));
-                page.hash(0)
+                let old = reader.page(&PageId::root(child.version))?;
+                writes.page(version, Path::default(), old.body.clone(), Some(&old))
             }
         };
-        writes.pages.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-        Ok(Update { version, root, writes })
+        writes.pages.sort_unstable_by_key(|page| page.id);
+        Ok(Update { version, root: root.hash, writes })
     }
 }
 
@@ -248,32 +256,26 @@ fn grow(
 ) -> Result<Part, Error> {
     let Some(child) = old else {
         let (leaves, _) = merge(version, &[], changes, writes);
-        return Ok(plant(version, path, leaves, writes));
+        return Ok(plant(version, path, leaves, None, writes));
     };
     if changes.is_empty() {
         return Ok(Part::Kept(child));
     }
-    let id = PageId { version: child.version, path };
-    let page = reader.page(&id)?;
-    match &*page {
-        Page::Bucket(leaves) => {
+    let page = reader.page(&PageId { version: child.version, path })?;
+    match &page.body {
+        Body::Bucket(leaves) => {
             let (leaves, changed) = merge(version, leaves, changes, writes);
-            if !changed {
-                return Ok(Part::Kept(child));
-            }
-            writes.stale_pages.push(id.clone());
-            Ok(plant(version, id.path, leaves, writes))
+            Ok(if changed { plant(version, path, leaves, Some(page), writes) } else { Part::Kept(child) })
         }
-        Page::Inner(slots) => {
+        Body::Inner(slots) => {
             let mut parts = Vec::with_capacity(SLOTS);
-            for (slot, (changes, old)) in by_slot(changes, id.path.depth()).zip(slots.iter()).enumerate() {
-                parts.push(grow(reader, version, id.path.child(slot), *old, changes, writes)?);
+            for (slot, (changes, old)) in by_slot(changes, path.depth()).zip(slots.iter()).enumerate() {
+                parts.push(grow(reader, version, path.child(slot), *old, changes, writes)?);
             }
             if parts.iter().all(|part| matches!(part, Part::Kept(_)) || part.leaves() == 0) && sum(&parts) == page.leaves() {
                 return Ok(Part::Kept(child));
             }
-            writes.stale_pages.push(id.clone());
-            join(reader, version, id.path, parts, writes)
+            join(reader, version, path, parts, Some(page), writes)
         }
     }
 }
@@ -314,60 +316,66 @@ fn merge(version: u64, old: &[Leaf], changes: &[Change<'_>], writes: &mut Writes
     (leaves, changed)
 }
 
-/// The subtree of sorted leaves, none of which has a page.
-pub(crate) fn plant(version: u64, path: Path, leaves: Vec<Leaf>, writes: &mut Writes) -> Part {
+/// The subtree of sorted leaves, none of which has a page; `old` is the page that was at its path.
+pub(crate) fn plant(version: u64, path: Path, leaves: Vec<Leaf>, old: Option<Arc<Page>>, writes: &mut Writes) -> Part {
     if leaves.len() <= BUCKET {
-        return Part::Leaves(leaves);
+        return Part::Leaves(leaves, old);
     }
     let mut rest = leaves.as_slice();
     let parts = (0..SLOTS).map(|slot| {
         let (here, others) = rest.split_at(rest.partition_point(|leaf| hash::nibble(&leaf.place, path.depth()) <= slot));
         rest = others;
-        plant(version, path.child(slot), here.to_vec(), writes)
+        plant(version, path.child(slot), here.to_vec(), None, writes)
     });
     let parts = parts.collect();
-    write_inner(version, path, parts, writes)
+    write_inner(version, path, parts, old.as_deref(), writes)
 }
 
-/// The subtree over sixteen parts; where all their leaves fit on one page, that page takes them.
-pub(crate) fn join(reader: &impl Read, version: u64, path: Path, parts: Vec<Part>, writes: &mut Writes) -> Result<Part, Error> {
+/// The subtree over sixteen parts; where all their leaves fit on one page, that page takes them. `old` as for [`plant`].
+pub(crate) fn join(
+    reader: &impl Read,
+    version: u64,
+    path: Path,
+    parts: Vec<Part>,
+    old: Option<Arc<Page>>,
+    writes: &mut Writes,
+) -> Result<Part, Error> {
     if sum(&parts) > BUCKET as u64 {
-        return Ok(write_inner(version, path, parts, writes));
+        return Ok(write_inner(version, path, parts, old.as_deref(), writes));
     }
     let mut leaves = Vec::with_capacity(BUCKET);
     for (slot, part) in parts.into_iter().enumerate() {
+        let path = path.child(slot);
         match part {
-            Part::Leaves(some) => leaves.extend(some),
+            Part::Leaves(some, old) => {
+                leaves.extend(some);
+                writes.stale(path, old.as_deref());
+            }
             Part::Kept(child) | Part::Written(child) => {
-                let id = PageId { version: child.version, path: path.child(slot) };
+                let id = PageId { version: child.version, path };
                 let page = reader.page(&id)?;
-                let Page::Bucket(some) = &*page else { return Err(Error::Layout(id)) };
+                let Body::Bucket(some) = &page.body else { return Err(Error::Layout(id)) };
                 leaves.extend_from_slice(some);
-                writes.stale_pages.push(id);
+                writes.stale(path, Some(&page));
             }
         }
     }
-    Ok(Part::Leaves(leaves))
+    Ok(Part::Leaves(leaves, old))
 }
 
-fn write_inner(version: u64, path: Path, parts: Vec<Part>, writes: &mut Writes) -> Part {
+fn write_inner(version: u64, path: Path, parts: Vec<Part>, old: Option<&Page>, writes: &mut Writes) -> Part {
     let mut slots = Box::new([None; SLOTS]);
     for (slot, part) in parts.into_iter().enumerate() {
         slots[slot] = match part {
             Part::Kept(child) | Part::Written(child) => Some(child),
-            Part::Leaves(leaves) if leaves.is_empty() => None,
-            Part::Leaves(leaves) => {
-                let path = path.child(slot);
-                let hash = hash_of_leaves(&leaves, 4 * path.depth());
-                let child = Child { version, leaves: leaves.len() as u64, hash };
-                writes.page(version, path, Page::Bucket(leaves));
-                Some(child)
+            Part::Leaves(leaves, old) if leaves.is_empty() => {
+                writes.stale(path.child(slot), old.as_deref());
+                None
             }
+            Part::Leaves(leaves, old) => Some(writes.page(version, path.child(slot), Body::Bucket(leaves), old.as_deref())),
         };
     }
-    let (leaves, hash) = hash_of_slots(slots.as_slice());
-    writes.page(version, path, Page::Inner(slots));
-    Part::Written(Child { version, leaves, hash })
+    Part::Written(writes.page(version, path, Body::Inner(slots), old))
 }
 
 fn sum(parts: &[Part]) -> u64 {

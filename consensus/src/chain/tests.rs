@@ -301,6 +301,8 @@ fn last_commits_that_prove_nothing() {
         let mut block = steps[1].block.clone();
         bend(&steps[0].before, &steps[0].block, &mut block.last_commit);
         block.header.last_commit_hash = Some(commit_hash(block.last_commit.as_ref()));
+        let held = steps[0].before.may_be_next(block.last_commit.as_ref());
+        assert_eq!(held, expected.is_ok(), "{story}, seen before the block that it commits");
         assert_eq!(steps[1].before.check(&block, &Past::default()), expected.map_err(BadBlock::LastCommit), "{story}");
     };
     fn of(commit: &mut Option<Commit>) -> &mut Commit {

@@ -26,7 +26,7 @@ use tendermint::block::{Block, Commit};
 use types::Hash;
 
 use super::context::{BlockHash, Zynk};
-use super::parts::{Assembled, Assembly};
+use super::parts::{Assembled, Assembly, Init};
 use super::signing::GuardedSigner;
 use crate::chain::ChainState;
 use crate::evidence::misbehavior;
@@ -86,6 +86,8 @@ pub struct Driver<H> {
     /// The best commit known for the last block.
     last_commit: Option<Commit>,
     proposed: Vec<Proposed>,
+    /// The announcements by which those of others came, as their proposers signed them.
+    announced: Vec<Init>,
     assembly: Assembly,
     early: Vec<Assembled>,
     waiting: Option<Reply<Next<Zynk>>>,
@@ -119,6 +121,7 @@ impl<H: Host> Driver<H> {
             highest,
             last_commit,
             proposed,
+            announced: Vec::new(),
             assembly: Assembly::default(),
             early: Vec::new(),
             waiting: None,
@@ -171,7 +174,9 @@ impl<H: Host> Driver<H> {
                 let _ = reply_value.send(self.known(height, round));
             }
             AppMsg::GetValue { height, round, reply, .. } => self.propose(height, round, reply)?,
-            AppMsg::RestreamProposal { height, round, valid_round, value_id, .. } => self.restream(height, round, valid_round, value_id)?,
+            AppMsg::RestreamProposal { height, round, valid_round, address, value_id } => {
+                self.restream(height, round, valid_round, address, value_id)?;
+            }
             AppMsg::ReceivedProposalPart { published_by, part, reply, .. } => {
                 let value = self.receive(published_by, part)?;
                 let _ = reply.send(value);

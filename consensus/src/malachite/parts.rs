@@ -24,8 +24,17 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 const OPEN_PER_PEER: usize = 4;
 
 /// At most this many publishing peers have open streams. Beyond it a new one displaces one for whom no proposer
-/// has signed, since anybody can make up peers; where there is none, it waits.
+/// has signed, since anybody can make up peers; where there is none, one of the lowest height and round. Above this node's
+/// own round the driver looks at 10 rounds, and at 11 of the next height: with [`OPEN_PER_TURN`] they never fill this.
 const PEERS: usize = 256;
+
+/// At most this many announced streams are open of one height and round; one more is dropped. It is one proposer's
+/// turn, but whoever has seen its announcement can say it again, in the names of made-up peers and with any size.
+const OPEN_PER_TURN: usize = 8;
+
+/// Streams without an announcement hold at most this many blocks' worth of bytes together. Beyond it those of the publisher
+/// that holds the most go.
+const UNANNOUNCED: usize = 8;
 
 /// What a proposer says before a block's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +127,7 @@ impl Assembly {
     ///
     /// `accepts` judges an announcement (a validator of this height signed it, the size is within
     /// the bound); a stream whose announcement is refused is dropped, and nothing is kept of a
-    /// stream before its announcement but one block's worth of bytes.
+    /// stream before its announcement but one block's worth of bytes, within what all such streams may hold.
     pub fn take(
         &mut self,
         publisher: Option<PeerId>,
@@ -127,8 +136,13 @@ impl Assembly {
         accepts: impl FnOnce(&Init) -> bool,
     ) -> Option<Assembled> {
         let publisher = publisher.map_or_else(Vec::new, |peer| peer.to_bytes());
-        if !self.open.contains_key(&publisher) && self.open.len() >= PEERS && !self.make_room() {
+        if let StreamContent::Data(Part::Init(init)) = &message.content
+            && self.streams().filter(|stream| stream.turn() == Some(turn(init))).count() >= OPEN_PER_TURN
+        {
             return None;
+        }
+        if !self.open.contains_key(&publisher) && self.open.len() >= PEERS {
+            self.make_room();
         }
         let streams = self.open.entry(publisher.clone()).or_default();
         let place = match streams.iter().position(|stream| stream.id == message.stream_id) {
@@ -143,6 +157,9 @@ impl Assembly {
         };
         let fits = streams[place].take(message, max_bytes, accepts);
         if fits && !streams[place].is_complete() {
+            if streams[place].init.is_none() {
+                self.make_room_for_bytes(max_bytes);
+            }
             return None;
         }
         let stream = streams.remove(place);
@@ -152,11 +169,27 @@ impl Assembly {
         if fits { stream.assemble() } else { None }
     }
 
-    /// Drops the streams of a publisher that has announced nothing; whether there was one.
-    fn make_room(&mut self) -> bool {
-        let unannounced = |streams: &[Stream]| streams.iter().all(|stream| stream.init.is_none());
-        let publisher = self.open.iter().find(|(_, streams)| unannounced(streams)).map(|(publisher, _)| publisher.clone());
-        publisher.is_some_and(|publisher| self.open.remove(&publisher).is_some())
+    /// Drops the streams of a publisher that has announced nothing, or else nothing but what is oldest.
+    fn make_room(&mut self) {
+        let latest = |streams: &[Stream]| streams.iter().filter_map(Stream::turn).max();
+        let least = self.open.iter().min_by_key(|(_, streams)| latest(streams)).map(|(publisher, _)| publisher.clone());
+        if let Some(publisher) = least {
+            self.open.remove(&publisher);
+        }
+    }
+
+    /// Drops unannounced streams while all of them hold more than they may.
+    fn make_room_for_bytes(&mut self, max_bytes: usize) {
+        let held = |streams: &[Stream]| -> usize { streams.iter().filter(|stream| stream.init.is_none()).map(|stream| stream.held).sum() };
+        while self.open.values().map(|streams| held(streams)).sum::<usize>() > UNANNOUNCED.saturating_mul(max_bytes) {
+            let Some(streams) = self.open.values_mut().max_by_key(|streams| held(streams)) else { return };
+            streams.retain(|stream| stream.init.is_some());
+            self.open.retain(|_, streams| !streams.is_empty());
+        }
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.open.values().flatten()
     }
 
     /// Drops every stream for `height` and below.
@@ -198,6 +231,10 @@ impl Stream {
         }
     }
 
+    fn turn(&self) -> Option<(u64, u32)> {
+        self.init.as_ref().map(turn)
+    }
+
     fn is_complete(&self) -> bool {
         self.init.is_some() && self.end == Some(self.pieces.len() as u64 + 1)
     }
@@ -208,6 +245,11 @@ impl Stream {
         let announced = body.len() == init.announcement.size as usize && Hash(*blake3::hash(&body).as_bytes()) == init.announcement.body;
         announced.then(|| Assembled { init, body: body.into() })
     }
+}
+
+/// The height and round of an announcement.
+const fn turn(init: &Init) -> (u64, u32) {
+    (init.announcement.height, init.announcement.round)
 }
 
 #[cfg(test)]

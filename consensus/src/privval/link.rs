@@ -1,8 +1,9 @@
 //! One connection between a node and its signer: messages with their length before them.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use ed25519_consensus::{SigningKey as IdentityKey, VerificationKey};
@@ -52,7 +53,16 @@ impl Link {
         let me = IdentityKey::from(*me.seed());
         // The library panics where a frame of the handshake is longer than it should be. Only the stranger's thread may end.
         let shaking = std::thread::Builder::new().name("signer-handshake".to_owned());
-        let shaken = shaking.spawn(move || SecretConnection::new(stream, me, Version::V0_34))?.join();
+        let (done, waiting) = mpsc::channel::<()>();
+        let shaking = shaking.spawn(move || {
+            let _done = done;
+            SecretConnection::new(stream, me, Version::V0_34)
+        })?;
+        // The timeouts are of single reads, and many bytes can come one by one.
+        if waiting.recv_timeout(HANDSHAKE) == Err(RecvTimeoutError::Timeout) {
+            later.shutdown(Shutdown::Both)?;
+        }
+        let shaken = shaking.join();
         let connection = shaken.map_err(|_| broken("the handshake broke off"))?.map_err(|error| broken(&error.to_string()))?;
         let Identity::Ed25519(peer) = connection.remote_pubkey();
         later.set_read_timeout(Some(patience))?;

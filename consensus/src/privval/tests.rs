@@ -372,3 +372,22 @@ fn messages_have_a_bound() {
         assert!(Link::unix(near, PATIENCE).expect("a link").receive().is_err(), "{what}");
     }
 }
+
+#[test]
+fn who_speaks_byte_by_byte_is_not_listened_to_for_long() {
+    let (_remote, endpoint) = listen();
+    let Endpoint::Tcp { address, .. } = endpoint else { panic!("it listens on TCP") };
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_millis(400))).expect("a timeout");
+    // The first message has 35 bytes, and each of them comes within what one read may take.
+    let ended = (0..30).any(|_| {
+        if stream.write_all(&[34]).is_err() {
+            return true;
+        }
+        match stream.read(&mut [0; 64]) {
+            Ok(count) => count == 0,
+            Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        }
+    });
+    assert!(ended, "it was listened to for twelve seconds");
+}

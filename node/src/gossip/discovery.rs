@@ -422,5 +422,18 @@ fn bare(address: &Multiaddr) -> Multiaddr {
     address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
+/// Reads a question and an answer, and judges what they announce.
+#[cfg(fuzzing)]
+pub(super) fn read(bytes: &[u8]) {
+    let chain = "zynk-test-1".parse().expect("a chain's name");
+    if let Ok(announcement) = Announcement::from_bytes(bytes) {
+        assert_eq!(types::Encode::to_bytes(&announcement), bytes, "an announcement has one encoding");
+        drop(announcement.judge(&chain, 1_800_000_000_000, true));
+    }
+    if let Ok(answer) = Answer::from_bytes(bytes) {
+        assert_eq!(types::Encode::to_bytes(&answer), bytes, "an answer has one encoding");
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use consensus::Host as _;
 use consensus::evidence::{BadEvidence, bytes};
 use libp2p::PeerId;
-use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId};
+use libp2p::gossipsub::{IdentTopic, MessageAcceptance, MessageId};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use types::{ChainId, Hash};
 
@@ -86,7 +86,7 @@ impl Accusations {
     }
 
     /// Offers what waits, once in a window.
-    pub(super) fn offer(&mut self, gossip: &mut gossipsub::Behaviour, window: u64) {
+    pub(super) fn offer(&mut self, gossip: &mut super::Topics, window: u64) {
         self.turn(window);
         for evidence in self.app.pending_evidence(usize::MAX) {
             let bytes = bytes::encode(&evidence);

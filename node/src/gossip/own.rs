@@ -11,7 +11,7 @@ use crate::config::Network;
 
 /// What this many groups of addresses say of ours is believed.
 const WITNESSES: usize = 3;
-/// At most so many different sayings are kept.
+/// Of at most so many groups it is kept what they say.
 const SAYINGS: usize = 64;
 
 /// What a node knows of its own address.
@@ -23,8 +23,8 @@ pub(super) struct Own {
     /// The same for consensus, if the node validates: what was announced, and where it listens.
     consensus: Vec<Place>,
     consensus_listen: Option<Place>,
-    /// Who says which address of ours; `None` for somebody whom the operator named, whose word is enough.
-    sayings: BTreeMap<IpAddr, BTreeSet<Option<Group>>>,
+    /// The last word of each group about our address; that of `None`, somebody whom the operator named, is enough.
+    sayings: BTreeMap<Option<Group>, IpAddr>,
     local: bool,
 }
 
@@ -56,18 +56,22 @@ impl Own {
 
     /// A peer says from where it sees this node. `from`: the peer's own address, none for one that was named.
     pub(super) fn is_seen(&mut self, ip: IpAddr, from: Option<IpAddr>) {
-        if self.sayings.len() < SAYINGS || self.sayings.contains_key(&ip) {
-            let witnesses = self.sayings.entry(ip).or_default();
-            if witnesses.len() < WITNESSES {
-                witnesses.insert(from.map(group));
-            }
+        let from = from.map(group);
+        if from.is_none() || self.sayings.len() < SAYINGS || self.sayings.contains_key(&from) {
+            self.sayings.insert(from, ip);
         }
     }
 
     /// The address that peers see, as far as they are believed.
     fn seen(&self) -> Option<IpAddr> {
-        let believed = self.sayings.iter().filter(|(_, witnesses)| witnesses.contains(&None) || witnesses.len() >= WITNESSES);
-        believed.max_by_key(|(_, witnesses)| (witnesses.contains(&None), witnesses.len())).map(|(ip, _)| *ip)
+        if let Some(ip) = self.sayings.get(&None) {
+            return Some(*ip);
+        }
+        let mut witnesses: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for ip in self.sayings.values() {
+            *witnesses.entry(*ip).or_default() += 1;
+        }
+        witnesses.into_iter().filter(|(_, count)| *count >= WITNESSES).max_by_key(|(_, count)| *count).map(|(ip, _)| ip)
     }
 
     /// What is announced: for transactions, and for consensus.
@@ -138,7 +142,12 @@ mod tests {
         for last in 0..200 {
             own.is_seen(IpAddr::from([5, 5, 5, last]), Some(ip("1.1.1.1")));
         }
-        assert!(own.sayings.len() <= SAYINGS);
+        for first in 0..200 {
+            own.is_seen(ip("5.5.5.5"), Some(IpAddr::from([first, 1, 1, 1])));
+        }
+        assert!(own.sayings.len() <= SAYINGS + 1);
+        own.is_seen(ip("7.7.7.8"), None);
+        check("a named one sees a new address, whatever others say", &own, &["/ip4/7.7.7.8/tcp/26658"], &["/ip4/7.7.7.8/tcp/26656"]);
 
         let written = network("/ip4/0.0.0.0/tcp/26658", &["/ip4/6.6.6.6/tcp/1"], &[]);
         let mut own = Own::new(&written, None);

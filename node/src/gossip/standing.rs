@@ -39,6 +39,8 @@ pub(super) enum Offence {
     BadSignature,
     /// It asked again and again.
     Hasty,
+    /// It told more heights than all nodes together.
+    Flood,
     /// It spread messages that break the rules of gossip: gossipsub's own score says so.
     Invalid,
 }
@@ -48,7 +50,7 @@ impl Offence {
         match self {
             Self::WrongChain | Self::Invalid => 100.0,
             Self::BadSignature => 50.0,
-            Self::Undecodable | Self::Oversize => 34.0,
+            Self::Undecodable | Self::Oversize | Self::Flood => 34.0,
             Self::Hasty => 10.0,
         }
     }
@@ -60,6 +62,7 @@ impl Offence {
             Self::Oversize => "it sent more than a message may have",
             Self::BadSignature => "it handed over what nobody signed",
             Self::Hasty => "it asked too often",
+            Self::Flood => "it told too many heights",
             Self::Invalid => "it spread invalid messages",
         }
     }

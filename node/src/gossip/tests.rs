@@ -90,7 +90,9 @@ impl Counter {
             .expect("a transport")
             .with_behaviour(|keypair| {
                 let usual = behaviour(&chain, keypair, MAX_MESSAGE, "counter", 8)?;
-                Ok(Behaviour { gossip: gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config)?, ..usual })
+                let known = gossipsub::WhitelistSubscriptionFilter([topic(&chain, "transactions").hash()].into());
+                let gossip = Topics::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, known)?;
+                Ok(Behaviour { gossip, ..usual })
             })
             .expect("a behaviour")
             .build();
@@ -170,6 +172,53 @@ async fn a_transaction_crosses_a_link_once_and_never_goes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_tells_the_same_at_the_same_time_does_no_wrong() {
+    let (one, two) = (Bench::new(), Bench::new());
+    let (mut first, address) = listening(&one, 21, Vec::new()).await;
+    let (mut second, _) = listening(&two, 22, vec![address]).await;
+    let (here, there) = (*first.swarm.local_peer_id(), *second.swarm.local_peer_id());
+    second.tick();
+    let knows = |gossip: &Gossip, peer: &PeerId| {
+        gossip.swarm.behaviour().gossip.all_peers().any(|(other, topics)| other == peer && topics.contains(&&gossip.heights.hash()))
+    };
+    let meeting = async {
+        while !knows(&first, &there) || !knows(&second, &here) {
+            tokio::select! {
+                event = first.swarm.select_next_some() => first.handle(event),
+                event = second.swarm.select_next_some() => second.handle(event),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, meeting).await.expect("each knows what the other listens to");
+    // As two nodes do whose seconds begin in the same millisecond, and as two do to which one transaction was given.
+    let (mut heights, mut penalties) = (0, Vec::new());
+    let transaction = one.transfer(0);
+    for gossip in [&mut first, &mut second] {
+        for height in 0..10 {
+            let data = write_height(height, Duration::from_millis(1));
+            heights += usize::from(gossip.swarm.behaviour_mut().gossip.publish(gossip.heights.clone(), data).is_ok());
+        }
+        gossip.app.submit(transaction.clone()).expect("a transfer that can be paid");
+        gossip.offer_first(&transaction);
+    }
+    assert_eq!(heights, 20, "each told all before it heard any");
+    let () = tokio::time::timeout(Duration::from_secs(3), async {
+        loop {
+            tokio::select! {
+                event = first.swarm.select_next_some() => first.handle(event),
+                event = second.swarm.select_next_some() => second.handle(event),
+            }
+        }
+    })
+    .await
+    .unwrap_or_default();
+    for (gossip, peer) in [(&first, &there), (&second, &here)] {
+        penalties.push(gossip.swarm.behaviour().gossip.peer_score(peer));
+    }
+    assert_eq!(penalties, [Some(0.0), Some(0.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     let (bench, honest) = (Bench::new(), Bench::new());
     let mut arrivals = bench.app.arrivals();
@@ -235,6 +284,57 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     for task in [running, hostile, other] {
         task.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_nobody_knows_are_not_remembered() {
+    let bench = Bench::new();
+    let (mut gossip, address) = listening(&bench, 21, Vec::new()).await;
+    let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key(66).seed()).expect("a key");
+    let chain = bench.app.genesis().chain().clone();
+    let config = gossipsub::ConfigBuilder::default()
+        .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
+        .validation_mode(ValidationMode::Anonymous)
+        .build()
+        .expect("a configuration");
+    let mut hostile = libp2p::SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .expect("a transport")
+        .with_behaviour(|_| Ok(gossipsub::Behaviour::<gossipsub::IdentityTransform>::new(MessageAuthenticity::Anonymous, config)?))
+        .expect("a behaviour")
+        .build();
+    for number in 0..100 {
+        hostile.behaviour_mut().subscribe(&topic(&chain, &number.to_string())).expect("a topic");
+    }
+    hostile.behaviour_mut().subscribe(&topic(&chain, "heights")).expect("a topic");
+    hostile.dial(address).expect("an address");
+    let (peer, heights) = (*hostile.local_peer_id(), gossip.heights.hash());
+    let told = async {
+        loop {
+            tokio::select! {
+                _ = hostile.select_next_some() => {}
+                event = gossip.swarm.select_next_some() => gossip.handle(event),
+            }
+            let told = gossip.swarm.behaviour().gossip.all_peers().find(|(other, _)| **other == peer).map(|(_, topics)| topics);
+            if let Some(topics) = told.filter(|topics| topics.contains(&&heights)) {
+                break topics.len();
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, told).await.expect("it is heard"), 1);
+    // All of what it told before has been read by then, or comes now.
+    let more = async {
+        loop {
+            tokio::select! {
+                _ = hostile.select_next_some() => {}
+                event = gossip.swarm.select_next_some() => gossip.handle(event),
+            }
+        }
+    };
+    let () = tokio::time::timeout(Duration::from_secs(1), more).await.unwrap_or_default();
+    let topics = gossip.swarm.behaviour().gossip.all_peers().find(|(other, _)| **other == peer).map(|(_, topics)| topics);
+    assert_eq!(topics, Some(vec![&heights]));
 }
 
 #[test]
@@ -341,6 +441,7 @@ fn a_height_is_a_new_message_each_time_and_a_transaction_never() {
     let at = |millis: u64| write_height(7, Duration::from_millis(millis));
     assert_eq!(message(1, 1, &transactions, b"one"), message(2, 9, &transactions, b"one"), "whoever offers it");
     assert_ne!(message(1, 1, &transactions, b"one"), message(1, 1, &transactions, b"two"));
+    assert_ne!(message(1, 1, &transactions, b"one"), message(1, 1, &heights, b"one"), "where it is refused, it must not keep others away");
     assert_eq!(message(1, 1, &heights, &at(1)), message(2, 1, &heights, &at(1)), "whoever tells it");
     assert_ne!(message(1, 1, &heights, &at(1)), message(1, 1, &heights, &at(2)), "each time anew");
 }

@@ -13,6 +13,10 @@ use super::params::{Params, missing};
 use crate::index::database::{Cell, MAX_QUESTION};
 use crate::index::{Found, List, Listed, Range, State, Transaction, Unanswered};
 
+/// The blocks of one answer have no more bytes of transactions together: room for the longest block, and for a page of usual ones.
+const MAX_BLOCKS: usize = 16 << 20;
+const _: () = assert!(MAX_BLOCKS as u64 >= genesis::genesis::MAX_BLOCK_BYTES);
+
 /// The longest name that a list is narrowed by, in bytes.
 const MAX_NAME: usize = 256;
 
@@ -99,14 +103,22 @@ pub(super) async fn blocks(door: &Arc<Door>, params: &Params) -> Result<Value, F
     let asked = Asked::new(params, true)?;
     let Found { total, page } = asked.check(door.info.index.blocks(query, asked.range).await?)?;
     let shown = move |door: &Arc<Door>| {
+        let mut room = MAX_BLOCKS;
         let stored = page.iter().filter_map(|height| door.app.store().block(Height::try_from(*height).ok()?));
         let block = |(block, _): (tendermint::Block, _)| {
+            room = left(room, block.data.iter().map(Vec::len).sum())?;
             let block_id = to_json(&consensus::commit::block_id(block.header.hash()))?;
             Ok(json!({"block_id": block_id, "block": block_json(&block)?}))
         };
         stored.map(block).collect::<Result<Vec<_>, Fault>>()
     };
     Ok(json!({"blocks": door.blocking(shown).await??, "total_count": total.to_string()}))
+}
+
+/// The room that is left behind a block with so many bytes of transactions.
+fn left(room: usize, length: usize) -> Result<usize, Fault> {
+    let too_long = || Fault::Params(format!("these blocks have more than {MAX_BLOCKS} bytes together: ask for fewer with `per_page`"));
+    room.checked_sub(length).ok_or_else(too_long)
 }
 
 /// A page of a list.
@@ -152,4 +164,17 @@ fn status(door: &Door) -> Result<Value, Fault> {
         }),
         State::Away { reason } => json!({"state": "away", "reason": reason, "latest_block_height": tip}),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_blocks_of_one_answer_have_a_bound_together() {
+        let longest = usize::try_from(genesis::genesis::MAX_BLOCK_BYTES).expect("small");
+        let shown = |lengths: &[usize]| lengths.iter().try_fold(MAX_BLOCKS, |room, length| left(room, *length)).is_ok();
+        assert!(shown(&[longest]) && shown(&[longest, longest]) && shown(&[100 << 10; 100]));
+        assert!(!shown(&[longest, longest, 1]) && !shown(&[1 << 20; 17]));
+    }
 }

@@ -12,6 +12,7 @@ const MAX_VALUE: usize = 1 << 20;
 
 /// What a snapshot is made of, in this order: all entries by key, all anchors by log and sequence, blocks by height.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "most records are entries, and one is there at a time")]
 pub enum Record {
     /// An entry of the state. Byte 0, key, value.
     Entry {

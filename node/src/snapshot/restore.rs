@@ -109,7 +109,8 @@ impl Restoring<'_> {
         let mut reader = Reader::new(bytes);
         let mut batch = self.store.batch();
         while reader.remaining() > 0 {
-            let record = Record::read(&mut reader).map_err(|error| bad(format!("cannot be read: {error}")))?;
+            let read = types::guarded(|| Record::read(&mut reader)).map_err(|panicked| bad(panicked.to_string()))?;
+            let record = read.map_err(|error| bad(format!("cannot be read: {error}")))?;
             let stage = match &record {
                 Record::Entry { .. } => 0,
                 Record::Anchor { .. } => 1,

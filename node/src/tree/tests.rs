@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ::tree::Body;
 use jmt::mock::MockTreeStore;
 use jmt::{KeyHash, Sha256Jmt};
 use light::StateProof;
@@ -183,13 +184,14 @@ fn what_was_written_is_there_when_the_database_is_opened_again() {
     World { store, mock, versions, folder }.check(&asked());
 }
 
-/// Reads every page of a version, and says how many there are.
-fn pages(store: &Store, version: Version) -> usize {
+/// Reads every page of a version, and says how many rows they stand in.
+fn rows(store: &Store, version: Version) -> usize {
     let mut open = vec![PageId::root(version)];
     let mut count = 0;
     while let Some(id) = open.pop() {
-        count += 1;
-        if let Page::Inner(slots) = &*store.page(&id).expect("a page that a version has") {
+        let page = store.page(&id).expect("a page that a version has");
+        count += page.rows().len();
+        if let Body::Inner(slots) = &page.body {
             let children = slots.iter().enumerate().filter_map(|(slot, child)| Some((slot, (*child)?)));
             open.extend(children.map(|(slot, child)| PageId { version: child.version, path: id.path.child(slot) }));
         }
@@ -214,7 +216,7 @@ fn pruning_removes_what_no_kept_version_has_and_nothing_else() {
     }
     assert!(steps > 4, "9,000 records and their pages are more than one list");
     assert_eq!((stored(&world.store, Column::Stale), stored(&world.store, Column::Records)), (0, 8_990));
-    assert_eq!(stored(&world.store, Column::Pages), pages(&world.store, 3));
+    assert_eq!(stored(&world.store, Column::Pages), rows(&world.store, 3));
     assert!(get(&world.store, 2, &name(1)).is_err(), "the version before is gone");
     // Out of the database, not out of memory.
     let World { store, versions, folder, .. } = world;
@@ -237,8 +239,8 @@ fn a_tree_that_is_built_is_the_one_that_grew() {
     let entries = (0..3_000).rev().map(|number| (name(number), value(number, 0)));
     assert_eq!(build(&other.store, 0, entries).expect("a tree"), grown.versions[0].0);
     for column in [Column::Pages, Column::Records] {
-        let rows = |store: &Store| store.iterate(column, IteratorMode::Start).collect::<Vec<_>>();
-        assert_eq!(rows(&other.store), rows(&grown.store), "{column:?}");
+        let all = |store: &Store| store.iterate(column, IteratorMode::Start).collect::<Vec<_>>();
+        assert_eq!(all(&other.store), all(&grown.store), "{column:?}");
     }
     // Both go on alike.
     let changes = set(5..9, 1);

@@ -193,13 +193,12 @@ async fn play(
         let lanes = (connection..plan.authors).step_by(connections).collect();
         senders.push(Sender::new(Door::new(&urls[connection % urls.len()])?, Arc::clone(&book), lanes));
     }
-    let mut stage = stage;
 
     super::tell(json, "heights with next to nothing in them");
     let first = senders.remove(0);
     let before = Reading::take(stage, &book).await?;
     senders.insert(0, first.steady(Duration::ZERO, TRICKLE, plan.time).await);
-    let light = Phase::end(&mut stage, &book, before).await?;
+    let light = Phase::end(stage, &book, before).await?;
 
     super::tell(json, &format!("{} transactions a second", plan.rate));
     let before = Reading::take(stage, &book).await?;
@@ -211,7 +210,7 @@ async fn play(
         sending.spawn(async move { Ok(sender.steady(step * place, every, time).await) });
     }
     let senders = crowd::all(sending).await?;
-    let steady = Phase::end(&mut stage, &book, before).await?;
+    let steady = Phase::end(stage, &book, before).await?;
     settle(&book).await;
 
     super::tell(json, "as many as go");
@@ -224,7 +223,7 @@ async fn play(
     tokio::time::sleep(plan.warm_up).await;
     let before = Reading::take(stage, &book).await?;
     tokio::time::sleep(plan.time).await;
-    let full = Phase::end(&mut stage, &book, before).await?;
+    let full = Phase::end(stage, &book, before).await?;
     stop.store(true, Ordering::Relaxed);
     let senders = crowd::all(sending).await?;
     let ran_out = senders.iter().any(Sender::is_done);

@@ -55,10 +55,15 @@ pub(super) async fn run(arguments: &Arguments, json: bool) -> Result<Report, Fai
 
 /// Follows the chain and writes what is kept; ends only if that cannot be written.
 async fn follow(proxy: &Proxy, mut store: Option<&mut Store>) -> Failure {
+    let mut told = false;
     loop {
         // A node that does not answer or lies is told to whoever asks.
         if let Err(fault) = proxy.latest().await {
             tracing::warn!(%fault, "the newest header is not verified");
+        }
+        if !told && proxy.is_beyond_period().await {
+            told = true;
+            tracing::warn!("trust was older than the trusting period and was moved by hand-offs alone: begin with a newer checkpoint");
         }
         if let Some(store) = &mut store
             && let Err(failure) = store.save(&proxy.kept().await)

@@ -8,7 +8,14 @@ fn world() -> World {
     let mut world = World::default();
     world.update(&set(0..400, 0));
     world.update(&set(100..300, 1));
+    // What is damaged is on the disk.
+    world.memory.held.clear();
     world
+}
+
+/// A page of one row.
+fn read(id: &PageId, bytes: &[u8]) -> Result<Page, Error> {
+    Page::read(id, |at| (at == id).then(|| bytes.to_vec()))
 }
 
 /// Walks everything there is, and changes everything.
@@ -36,13 +43,13 @@ proptest! {
     }
 
     #[test]
-    fn what_decodes_encodes_to_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), tag in 0u8..3, depth in 0usize..66) {
+    fn what_decodes_encodes_to_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), tag in 0u8..3, depth in 0..=MAX_PATH) {
         let path = (0..depth).fold(Path::default(), |path, slot| path.child(slot % 16));
         let id = PageId { version: u64::MAX, path };
         let bytes = [vec![tag], bytes].concat();
-        if let Ok(page) = Page::from_bytes(&id, &bytes) {
-            prop_assert_eq!(page.to_bytes(), bytes.clone());
-            let _ = (page.hash(depth), page.leaves());
+        if let Ok(page) = read(&id, &bytes) {
+            prop_assert_eq!(&row::write(&id, &page.body, None).0, &bytes);
+            let _ = (page.leaves(), page.body.into_page(depth, id.version, Rows::Whole, None));
         }
         let _ = (stale::from_bytes(&bytes), record::from_bytes(&bytes), PageId::from_key(&bytes), RecordId::from_key(&bytes));
     }
@@ -54,7 +61,7 @@ fn a_page_at_the_place_of_another_is_refused() {
     let pages: Vec<_> = memory.pages.iter().map(|(key, bytes)| (PageId::from_key(key).expect("a key"), bytes)).collect();
     let buckets = || pages.iter().filter(|(_, bytes)| bytes[0] == 0 && bytes[1] > 0);
     for ((id, _), (_, bytes)) in buckets().zip(buckets().skip(1)).filter(|((one, _), (other, _))| one.path != other.path) {
-        assert!(Page::from_bytes(id, bytes).is_err(), "{id:?}");
+        assert!(read(id, bytes).is_err(), "{id:?}");
     }
 }
 
@@ -90,6 +97,31 @@ fn each_rule_of_a_page_is_held_to() {
         ("something after it", &root, [bucket(&[]), vec![0]].concat(), false),
     ];
     for (story, id, bytes, fine) in table {
-        assert_eq!(Page::from_bytes(id, &bytes).is_ok(), fine, "{story}");
+        assert_eq!(read(id, &bytes).is_ok(), fine, "{story}");
     }
+}
+
+#[test]
+fn each_rule_of_a_row_of_changes_is_held_to() {
+    let id = |version: u64| PageId { version, path: Path::default().child(1) };
+    let leaf = |last: u8| [[0x10; 31].as_slice(), &[last], &[7; 32], &[0]].concat();
+    let leaves = |count: u8| [&[0, count], (0..count).map(leaf).collect::<Vec<_>>().concat().as_slice()].concat();
+    let change = |base: u8, last: u8| [&[2, base, 1], leaf(last).as_slice()].concat();
+    let chain = |length: u8| (0..length).map(|version| if version == 0 { leaves(2) } else { change(version - 1, version) }).collect();
+    let table: [(&str, Vec<Vec<u8>>, bool); 8] = [
+        ("a leaf that comes", vec![leaves(2), change(0, 5)], true),
+        ("as many rows as there can be", chain(8), true),
+        ("one more", chain(9), false),
+        ("a row that builds on itself", vec![leaves(2), change(1, 5)], false),
+        ("a row that builds on a later one", vec![leaves(2), change(2, 5)], false),
+        ("children over leaves", vec![leaves(2), [&[3, 0, 0x80, 0, 0, 30], [7; 32].as_slice()].concat()], false),
+        ("more leaves than fit", vec![leaves(24), change(0, 30)], false),
+        ("changes of nothing", vec![change(0, 5)], false),
+    ];
+    for (story, rows, fine) in table {
+        let row = |id: &PageId| rows.get(usize::try_from(id.version).expect("small")).cloned();
+        assert_eq!(Page::read(&id(rows.len() as u64 - 1), row).is_ok(), fine, "{story}");
+    }
+    let missing = Page::read(&id(1), |at| (at.version == 1).then(|| change(0, 5)));
+    assert_eq!(missing.map(|_| ()), Err(Error::NoPage(id(0))), "the row it builds on is not there");
 }

@@ -72,7 +72,7 @@ fn tasks_may_be_run_in_any_order() {
     assert_eq!(done.len(), SLOTS);
     done.reverse();
     let found = begun.finish(&world.memory, done).expect("whole");
-    let (mut one, mut other) = (Memory::default(), Memory::default());
+    let (mut one, mut other) = (world.memory.clone(), world.memory);
     one.write(expected);
     other.write(found);
     assert_eq!(one, other);

@@ -48,6 +48,7 @@ impl<H: Host> Driver<H> {
         self.last_commit = Some(seen_commit);
         self.committed_at = Instant::now();
         self.proposed.clear();
+        self.announced.clear();
         self.assembly.forget(height.0);
         self.admit_early()
     }

@@ -13,7 +13,7 @@ use crate::chain;
 use crate::evidence::bytes::list_size;
 use crate::evidence::misbehavior;
 use crate::host::{Host, Proposed};
-use crate::malachite::context::{BlockHash, Height, Zynk};
+use crate::malachite::context::{Address, BlockHash, Height, Zynk};
 use crate::malachite::parts::{Announcement, Init, split};
 use crate::malachite::signing::GuardedSigner;
 
@@ -50,20 +50,35 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    /// Streams again a block that had a quorum of prevotes in an earlier round, in our own name.
-    pub(super) fn restream(&mut self, height: Height, round: Round, valid_round: Round, block: BlockHash) -> Result<(), DriverError> {
+    /// Streams a block again: in our own name one that had a quorum of prevotes in an earlier round; one of another proposer,
+    /// which the engine asks for in late rounds, with that one's announcement.
+    pub(super) fn restream(
+        &mut self,
+        height: Height,
+        round: Round,
+        valid_round: Round,
+        proposer: Address,
+        block: BlockHash,
+    ) -> Result<(), DriverError> {
         let here = |proposed: &&Proposed| proposed.height.value() == height.0 && proposed.hash == block.0.0;
         let found = self.proposed.iter().find(here).cloned();
-        match (found, self.signer.clone(), round.as_u32()) {
-            (Some(proposed), Some(signer), Some(number)) => match announce(&signer, &proposed, number, valid_round.as_u32()) {
-                Ok(init) => self.publish(init, &proposed),
-                Err(reason) => {
-                    tracing::error!(%height, %round, %reason, "does not stream a block again");
-                    Ok(())
-                }
-            },
-            _ => {
-                tracing::warn!(%height, %round, %block, "asked to stream a block again that is not here");
+        let (Some(proposed), Some(signer), Some(number)) = (found, self.signer.clone(), round.as_u32()) else {
+            tracing::warn!(%height, %round, %block, "asked to stream a block again that is not here");
+            return Ok(());
+        };
+        let announced = if proposer.0 == account::Id::from(signer.public().address()) {
+            announce(&signer, &proposed, number, valid_round.as_u32())
+        } else {
+            let theirs = |init: &&Init| {
+                let announcement = &init.announcement;
+                (announcement.round, announcement.valid_round, announcement.block) == (number, valid_round.as_u32(), block.0)
+            };
+            self.announced.iter().find(theirs).cloned().ok_or_else(|| "its announcement is not here".to_owned())
+        };
+        match announced {
+            Ok(init) => self.publish(init, &proposed),
+            Err(reason) => {
+                tracing::error!(%height, %round, %reason, "does not stream a block again");
                 Ok(())
             }
         }

@@ -44,7 +44,10 @@ impl<H: Host> Driver<H> {
         let announcement = &assembled.init.announcement;
         if announcement.height > state.next_height().value() {
             let of_round = self.early.iter().filter(|early| early.init.announcement.round == announcement.round);
-            if self.early.len() < EARLY && self.announced_block(&assembled).is_some() && of_round.count() < KEPT_PER_ROUND {
+            let room = self.early.len() < EARLY && of_round.count() < KEPT_PER_ROUND;
+            // Bent bytes of a block must not be held in its place, here neither.
+            let follows = |block: Block| self.state.may_be_next(block.last_commit.as_ref());
+            if room && self.announced_block(&assembled).is_some_and(follows) {
                 self.early.push(assembled);
             }
             return Ok(None);
@@ -79,10 +82,12 @@ impl<H: Host> Driver<H> {
             tracing::warn!(height = announcement.height, round = announcement.round, "dropped one more block of a round");
             return Ok(None);
         }
+        let init = assembled.init.clone();
         let Some(proposed) = self.judge(assembled) else {
             return Ok(None);
         };
         self.keep(proposed.clone())?;
+        self.announced.push(init);
         Ok(Some(proposed_value(&proposed)))
     }
 

@@ -188,16 +188,6 @@ fn open_streams_are_bounded() {
     assert!(take_all(&mut assembly, stream(&body, 0).into_iter().skip(1)).is_empty(), "the oldest is gone");
     let mut assembly = Assembly::default();
     let first = stream(&body, 0);
-    for seed in 0..=u8::MAX {
-        let _ = assembly.take(Some(peer(seed)), first[0].clone(), MAX, |_| true);
-    }
-    assert_eq!(assembly.open.len(), PEERS);
-    assert_eq!(assembly.take(None, first[0].clone(), MAX, |_| true), None);
-    assert_eq!(assembly.open.len(), PEERS, "a publisher more waits");
-    assembly.forget(4);
-    assert_eq!(assembly.open.len(), PEERS, "streams of later heights stay");
-    assembly.forget(5);
-    assert!(assembly.open.is_empty());
     let _ = take(&mut assembly, first[1].clone());
     assembly.forget(0);
     assert!(assembly.open.is_empty(), "pieces without an announcement go first");
@@ -213,4 +203,56 @@ fn open_streams_are_bounded() {
     }
     let end = first[1..].iter().find_map(|message| assembly.take(None, message.clone(), MAX, |_| true));
     assert_eq!(end.map(|assembled| assembled.body), Some(body), "and goes on");
+}
+
+/// The first message of the stream of a proposal at height 5.
+fn announced_in(round: u32, body: &Bytes) -> StreamMessage<Part> {
+    let mut message = stream(body, u64::from(round)).remove(0);
+    let StreamContent::Data(Part::Init(init)) = &mut message.content else { panic!("the announcement goes first") };
+    init.announcement.round = round;
+    message
+}
+
+#[test]
+fn an_announcement_said_again_by_made_up_peers_takes_no_place_of_other_turns() {
+    let body = body(9);
+    let mut assembly = Assembly::default();
+    let open = |assembly: &Assembly, round: u32| assembly.streams().filter(|stream| stream.turn() == Some((5, round))).count();
+    // Of each turn as many as there are peers, of the later ones after the earlier.
+    for round in 0..40 {
+        for seed in 0..=u8::MAX {
+            let mut message = announced_in(round, &body);
+            message.stream_id = StreamId::new(vec![seed, u8::try_from(round).expect("small")].into());
+            let _ = assembly.take(Some(peer(seed.wrapping_add(u8::try_from(round * 8).unwrap_or(u8::MAX)))), message, MAX, |_| true);
+        }
+        assert_eq!(open(&assembly, round), OPEN_PER_TURN, "round {round}");
+        assert!(assembly.open.len() <= PEERS);
+    }
+    // The next proposer, whom nobody has repeated yet, is heard.
+    let mut messages = stream(&body, 99);
+    messages[0] = announced_in(99, &body);
+    messages[0].stream_id = messages[1].stream_id.clone();
+    let heard = messages.into_iter().find_map(|message| assembly.take(None, message, MAX, |_| true));
+    assert_eq!(heard.map(|assembled| assembled.body), Some(body));
+    assembly.forget(4);
+    assert!(!assembly.open.is_empty(), "streams of later heights stay");
+    assembly.forget(5);
+    assert!(assembly.open.is_empty());
+}
+
+#[test]
+fn what_nobody_has_announced_takes_a_few_blocks_of_memory() {
+    let body = body(MAX);
+    let pieces = stream(&body, 0);
+    let mut assembly = Assembly::default();
+    let _ = assembly.take(None, pieces[0].clone(), MAX, |_| true);
+    for seed in 0..64 {
+        for piece in &pieces[1..pieces.len() - 1] {
+            let _ = assembly.take(Some(peer(seed)), piece.clone(), MAX, |_| true);
+            let held: usize = assembly.streams().map(|stream| stream.held).sum();
+            assert!(held <= UNANNOUNCED * MAX, "{held} bytes held");
+        }
+    }
+    let heard = pieces[1..].iter().find_map(|message| assembly.take(None, message.clone(), MAX, |_| true));
+    assert_eq!(heard.map(|assembled| assembled.body), Some(body), "what was announced goes on");
 }

@@ -168,9 +168,8 @@ fn over_abci(blocks: &[request::FinalizeBlock], bench: &Bench) -> Vec<String> {
         hashes.push(hex::encode_upper(&outcome.app_hash));
     }
     // What light clients ask, from either.
-    let tip = bench.app.chain().tip().value();
     assert_eq!(app.store().handoffs(1, 100), bench.app.store().handoffs(1, 100));
-    assert!(!app.store().handoffs(1, tip as usize).is_empty(), "validators change in the story");
+    assert!(!app.store().handoffs(1, 100).is_empty(), "validators change in the story");
     assert_eq!(app.chain().next_validators.hash(), bench.app.chain().next_validators.hash());
     hashes
 }

@@ -66,10 +66,13 @@ fn assert_whole(folder: &Path) {
     (0..CHUNKS).for_each(|number| assert_eq!(fs::read(folder.join(chunk_name(number))).expect("a chunk"), content(number)));
 }
 
+/// What a server makes of a chunk.
+type Lie = fn(usize, Vec<u8>) -> Option<Vec<u8>>;
+
 #[tokio::test]
 async fn all_who_have_it_are_asked_and_who_lies_no_more() {
     let honest = |_: usize, bytes: Vec<u8>| Some(bytes);
-    let lies: [(&str, fn(usize, Vec<u8>) -> Option<Vec<u8>>, bool); 5] = [
+    let lies: [(&str, Lie, bool); 5] = [
         (
             "a bit flipped",
             |_, mut bytes| {

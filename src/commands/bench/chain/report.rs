@@ -88,7 +88,7 @@ impl Measured {
             String::new(),
             row("", self.runs.iter().map(|run| format!("{} × {}", run.validators, run.engine.name()))),
         ];
-        lines.extend(self.rows().into_iter().map(|(name, words)| row(&name, self.runs.iter().map(|run| words(run)))));
+        lines.extend(self.rows().into_iter().map(|(name, words)| row(&name, self.runs.iter().map(&words))));
         lines.push(String::new());
         let mempools: std::collections::BTreeMap<_, _> = self.runs.iter().map(|run| (run.engine.name(), run.engine.mempool())).collect();
         lines.extend(mempools.into_iter().map(|(name, mempool)| format!("mempool of {name}: {mempool}")));
@@ -156,7 +156,7 @@ impl Measured {
             ),
             row("  loopback bytes", Box::new(|run| format!("{:.0}", fraction_of(run.light.used.loopback, run.light.blocks.len())))),
             row("  votes and proposals checked, a validator", Box::new(|run| run.votes())),
-            row("files at the end, a validator", Box::new(|run| format!("{} MiB", run.disk / u64::from(run.validators) >> 20))),
+            row("files at the end, a validator", Box::new(|run| format!("{} MiB", (run.disk / u64::from(run.validators)) >> 20))),
         ]
     }
 }
