@@ -39,6 +39,14 @@ struct Envelope<T> {
     error: Option<Fault>,
 }
 
+/// CometBFT answers a batch of one without the brackets.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answers {
+    Several(Vec<Envelope<Broadcast>>),
+    One(Envelope<Broadcast>),
+}
+
 #[derive(Deserialize)]
 struct Fault {
     message: String,
@@ -88,7 +96,10 @@ impl Door {
         let body = format!("[{}]", calls.join(","));
         let request = self.http.post(&self.url).header("content-type", "application/json").body(body);
         let answer = request.send().await.ok()?.bytes().await.ok()?;
-        let answers: Vec<Envelope<Broadcast>> = serde_json::from_slice(&answer).ok()?;
+        let answers = match serde_json::from_slice(&answer).ok()? {
+            Answers::Several(answers) => answers,
+            Answers::One(answer) => vec![answer],
+        };
         (answers.len() == transactions.len()).then(|| answers.into_iter().map(judge).collect())
     }
 
