@@ -34,7 +34,7 @@ use rpc::Node;
 use tendermint::Time;
 use types::Amount;
 
-use crate::layout::{Settings, free_ports};
+use crate::layout::{Settings, free_ports, operator};
 use crate::process::{last_lines, stop};
 
 /// Ports that one validator uses, in this order: CometBFT's network, CometBFT's RPC, the application.
@@ -121,12 +121,12 @@ impl CometNetwork {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let faucet = KeyFile::generate(KeyKind::Account);
         faucet.create(&network.faucet())?;
-        let operator = faucet.public().address();
         let mut builder = Builder::new(settings.chain.clone(), now, settings.params).engine(Engine::CometBft);
-        builder = builder.account(operator, Amount(1_000_000 * Amount::ZYNK.0))?;
-        for member in &members {
+        builder = builder.account(faucet.public().address(), Amount(1_000_000 * Amount::ZYNK.0))?;
+        for (place, member) in members.iter().enumerate() {
+            std::fs::create_dir_all(network.home_folder(place))?;
             builder = builder.validator(GenesisValidator {
-                operator,
+                operator: operator(place, &faucet, &network.home_folder(place))?,
                 consensus_key: member.validator.public(),
                 peer_id: peer::peer_id_blob(&member.node.public()),
                 moniker: member.settings.moniker.as_str().try_into()?,

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use genesis::{Builder, Genesis, KeyFile, KeyKind, peer};
 use ledger::Params;
 use ledger::genesis::GenesisValidator;
+use ledger::stake::delegation::MAX_DELEGATIONS;
 use node::config::{Config, Home, Network as P2p, Rpc};
 use rpc::relay::Registration;
 use tendermint::Time;
@@ -218,7 +219,7 @@ impl Network {
         validator.create(&home.validator_key())?;
         node.create(&home.node_key())?;
         Ok(GenesisValidator {
-            operator: faucet.public().address(),
+            operator: operator(place, faucet, &self.home_folder(place))?,
             consensus_key: validator.public(),
             peer_id: peer::peer_id_blob(&node.public()),
             moniker: self.configs[place].moniker.as_str().try_into()?,
@@ -315,4 +316,13 @@ fn places(settings: &Settings) -> anyhow::Result<(Vec<Config>, Option<Services>)
 pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     let held = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
     Ok(held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<std::io::Result<_>>()?)
+}
+/// Who operates a validator: the faucet, as far as one account may; beyond that an account whose key lies in the validator's home.
+pub(crate) fn operator(place: usize, faucet: &KeyFile, home: &Path) -> anyhow::Result<Address> {
+    if place < MAX_DELEGATIONS {
+        return Ok(faucet.public().address());
+    }
+    let key = KeyFile::generate(KeyKind::Account);
+    key.create(&home.join("operator.key"))?;
+    Ok(key.public().address())
 }
