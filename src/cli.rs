@@ -101,6 +101,17 @@ pub(crate) enum Command {
     Bench(bench::Command),
 }
 
+/// What runs until it is told to stop, and the commands beside it: where one of them is named, only that runs.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Service<Run: Args, Command: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
 /// What is trusted to begin with.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]

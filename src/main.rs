@@ -21,6 +21,10 @@ use crate::commands::person::{account, contacts, messages, proofs};
 use crate::failure::Failure;
 use crate::report::Report;
 
+/// A node allocates for each transaction some hundred times, on many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What never speaks: Signal's library logs whom it encrypts for.
 const QUIET: [&str; 2] = ["libsignal_protocol_syft=off", "spqr_syft=off"];
 

@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use consensus::guard::{Guard, Step};
+use futures::StreamExt as _;
 use genesis::{KeyFile, KeyKind};
+use libp2p::{SwarmBuilder, gossipsub, noise, tcp, yamux};
+use node::config::Config;
 use tempfile::TempDir;
 use types::Height;
 use world::{World, ZYNK, until};
@@ -54,6 +57,54 @@ fn a_restored_validator_signs_nothing_that_it_may_have_signed() {
         assert!(!world.log(place).contains("evidence against a validator"), "validator {place} saw a second signature");
     }
     world.assert_agreed(first);
+}
+
+#[test]
+fn a_peer_that_tells_any_height_does_not_silence_a_restored_validator() {
+    let mut world = World::start();
+    world.stop(VICTIM);
+    let (home, backup) = (world.home(VICTIM), world.beside("backup"));
+    copy(&home, &backup);
+    fs::remove_dir_all(&home).expect("removed");
+    copy(&backup, &home);
+    let _lies = world.runtime.spawn(tell(u64::MAX - 1, &world));
+    let before = world.log(VICTIM).len();
+    world.revive(VICTIM, &[]);
+    let told = |words: &str| world.log(VICTIM)[before..].contains(words).then(Instant::now);
+    let silent = until("it says that it does not sign", world::PATIENCE, || told("follows without signing until"));
+    let again = until("it signs again", world::PATIENCE, || told("signing again"));
+    // It heard the lie: by what the others tell it would have been some seconds.
+    assert!(again - silent >= Duration::from_secs(60), "it waited for {:?}", again - silent);
+    let tip = world.height(0);
+    world.wait_for_signature(VICTIM, 0, tip);
+}
+
+/// Tells the validators' network of transactions a height, five times a second.
+fn tell(height: u64, world: &World) -> impl Future<Output = ()> + use<> {
+    let chain = world.running.network().load_genesis().expect("a genesis").chain().clone();
+    let neighbour = Config::load(&world.running.network().home(0).config()).expect("a configuration").gossip.listen;
+    let topic = gossipsub::IdentTopic::new(format!("/zynk/{chain}/heights/1"));
+    async move {
+        let config = gossipsub::ConfigBuilder::default()
+            .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
+            .validation_mode(gossipsub::ValidationMode::Anonymous)
+            .message_id_fn(|message| gossipsub::MessageId::from(message.data.clone()))
+            .build();
+        let config = config.expect("a configuration");
+        let gossip = gossipsub::Behaviour::<gossipsub::IdentityTransform>::new(gossipsub::MessageAuthenticity::Anonymous, config);
+        let swarm = SwarmBuilder::with_new_identity().with_tokio();
+        let swarm = swarm.with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default).expect("keys");
+        let swarm = swarm.with_behaviour(|_| gossip.expect("a behaviour")).expect("a behaviour");
+        let mut swarm = swarm.with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600))).build();
+        swarm.behaviour_mut().subscribe(&topic).expect("a topic");
+        swarm.dial(neighbour).expect("an address");
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        for time in 0u64.. {
+            while tokio::select! { _ = swarm.select_next_some() => true, _ = tick.tick() => false } {}
+            // Nobody may be there yet.
+            let _ = swarm.behaviour_mut().publish(topic.clone(), [height.to_be_bytes(), time.to_be_bytes()].concat());
+        }
+    }
 }
 
 #[test]

@@ -185,6 +185,7 @@ enum Lie {
     CutsShort,
     OffersAnotherState,
     IsOfAnotherChain,
+    ShowsNoHeaders,
 }
 
 /// A server that passes everything on to a node, but lies about its snapshots; its URL.
@@ -237,6 +238,7 @@ async fn pass_on(lie: Lie, upstream: &str, client: &reqwest::Client, request: Re
             let bytes = fetch(path).await;
             bytes[..bytes.len() / 2].to_vec().into_response()
         }
+        (Lie::ShowsNoHeaders, [""]) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         _ => {
             let (method, path) = (request.method().clone(), request.uri().to_string());
             let body = to_bytes(request.into_body(), 1 << 20).await.expect("a body");
@@ -320,6 +322,20 @@ fn a_new_node_begins_with_a_snapshot_among_servers_that_lie() {
     let log = betrayed.log(&world);
     assert!(log.contains("9121") && urls.iter().all(|url| log.contains(url.as_str())), "{log}");
     assert!(!betrayed.home(&world).join("data/db").exists(), "no database was begun");
+
+    // Of two servers one lies. Where it shows the same headers the other's snapshot is taken; where it does not, nobody is
+    // left who could confirm them.
+    let mut one_lies = Newcomer::init(&world, "one-lies", &[liar(&world, Lie::OffersAnotherState), world.url(0)]);
+    one_lies.start(&world, None);
+    one_lies.wait_for(&world, height);
+    one_lies.stop();
+    let mut alone = Newcomer::init(&world, "alone", &[liar(&world, Lie::ShowsNoHeaders), world.url(0)]);
+    alone.start(&world, None);
+    alone.wait_for_end(&world);
+    let log = alone.log(&world);
+    let reason = format!("none of the other servers confirms the headers that {} shows, and one alone is not believed", world.url(0));
+    assert!(log.contains("9121") && log.contains(&reason), "{log}");
+    assert!(!alone.home(&world).join("data/db").exists(), "no database was begun");
 
     // Killed at every durable step it resumes.
     let servers = [world.url(0), world.url(1), world.url(2)];

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use tendermint::abci::request;
 use tendermint::abci::response::FinalizeBlock;
 use tendermint::abci::types::{BlockSignatureInfo, CommitInfo, ExecTxResult, Validator as AbciValidator, VoteInfo};
 use tendermint::block::header::{Header, Version};
@@ -230,6 +231,21 @@ impl ChainState {
             app_hash: outcome.app_hash.clone(),
             last_results_hash: results_hash(&outcome.tx_results),
         })
+    }
+
+    /// What the application is told of the next block when it is decided.
+    #[must_use]
+    pub fn to_finalize(&self, block: &Block) -> request::FinalizeBlock {
+        request::FinalizeBlock {
+            txs: block.data.iter().cloned().map(Into::into).collect(),
+            decided_last_commit: self.commit_info(block.last_commit.as_ref()),
+            misbehavior: evidence::misbehavior(&block.evidence),
+            hash: block.header.hash(),
+            height: block.header.height,
+            time: block.header.time,
+            next_validators_hash: block.header.next_validators_hash,
+            proposer_address: block.header.proposer_address,
+        }
     }
 
     /// What the application is told of the last block's commit.

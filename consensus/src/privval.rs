@@ -21,6 +21,15 @@ use types::PublicKey;
 pub use remote::{NotSigned, Remote};
 pub use signer::Signer;
 
+/// Reads what a node and a signer send each other, each as the other side does, and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub fn read(bytes: &[u8]) {
+    for message in link::messages(bytes) {
+        signer::consider(message.clone());
+        remote::consider(message);
+    }
+}
+
 /// Where a node listens for its signer, and a signer finds its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {

@@ -17,33 +17,26 @@
 //! `node::abci::home::config`; to bend one, write to [`CometNetwork::comet_home`]`(place).config()` before the start.
 //! `tools/cometbft` prints where a CometBFT is.
 
-use std::fs::OpenOptions;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use genesis::{Builder, Genesis, KeyFile, KeyKind, peer};
 use ledger::Engine;
-use ledger::genesis::GenesisValidator;
 use node::abci::config::{Abci, Config};
 use node::abci::home::{self, CometHome};
-use node::config::Home;
-use rpc::Node;
 use tendermint::Time;
-use types::Amount;
 
-use crate::layout::{Settings, free_ports, operator};
-use crate::process::{last_lines, stop};
+use crate::files::{Files, Keys, PORTS, loopback, moniker, ports};
+use crate::layout::Settings;
+use crate::process::{height_at, last_lines, reached, spawn, stop};
 
-/// Ports that one validator uses, in this order: CometBFT's network, CometBFT's RPC, the application.
-const PORTS: u16 = 3;
-
-/// A network under CometBFT, at rest.
+/// A network under CometBFT, at rest: [`Files`], and where CometBFT is asked.
 #[derive(Debug, Clone)]
 pub struct CometNetwork {
-    folder: PathBuf,
+    files: Files,
     rpc: Vec<SocketAddr>,
 }
 
@@ -78,8 +71,7 @@ impl Part {
 
 /// Keys and ports of a validator that is being made.
 struct Member {
-    validator: KeyFile,
-    node: KeyFile,
+    keys: Keys,
     settings: home::Settings,
 }
 
@@ -90,60 +82,38 @@ impl CometNetwork {
     /// # Errors
     /// When a file cannot be written, or the settings are not those of such a chain: it has no services.
     pub fn create(folder: &Path, settings: &Settings, now: Time) -> anyhow::Result<Self> {
-        anyhow::ensure!((1..=64).contains(&settings.validators), "a network on loopback has 1 to 64 validators");
         anyhow::ensure!(!settings.services, "a network under CometBFT is made without relay and gateway");
-        let count = settings.validators * PORTS;
-        let ports: Vec<u16> = match settings.first_port {
-            0 => free_ports(count.into())?,
-            first => (first..=u16::MAX).take(count.into()).collect(),
-        };
-        anyhow::ensure!(ports.len() == usize::from(count), "no {count} ports from {} on", settings.first_port);
-        let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let member = |(place, ports): (usize, &[u16])| Member {
-            validator: KeyFile::generate(KeyKind::Validator),
-            node: KeyFile::generate(KeyKind::Node),
+        let (ports, _) = ports(settings, 0)?;
+        let member = |(place, [p2p, rpc, abci]): (usize, [u16; PORTS])| Member {
+            keys: Keys::generate(),
             settings: home::Settings {
-                moniker: format!("validator{place}"),
-                p2p: loopback(ports[0]),
-                rpc: loopback(ports[1]),
-                abci: loopback(ports[2]),
+                moniker: moniker(place),
+                p2p: loopback(p2p),
+                rpc: loopback(rpc),
+                abci: loopback(abci),
                 peers: Vec::new(),
             },
         };
-        let mut members: Vec<Member> = ports.chunks(PORTS.into()).enumerate().map(member).collect();
+        let mut members: Vec<Member> = ports.into_iter().enumerate().map(member).collect();
         let named: Vec<String> =
-            members.iter().map(|member| format!("{}@{}", home::node_id(&member.node.public()), member.settings.p2p)).collect();
+            members.iter().map(|member| format!("{}@{}", home::node_id(&member.keys.node.public()), member.settings.p2p)).collect();
         for (place, member) in members.iter_mut().enumerate() {
             member.settings.peers = named.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, peer)| peer.clone()).collect();
         }
 
-        let network = Self { folder: folder.to_owned(), rpc: members.iter().map(|member| member.settings.rpc).collect() };
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let faucet = KeyFile::generate(KeyKind::Account);
-        faucet.create(&network.faucet())?;
-        let mut builder = Builder::new(settings.chain.clone(), now, settings.params).engine(Engine::CometBft);
-        builder = builder.account(faucet.public().address(), Amount(1_000_000 * Amount::ZYNK.0))?;
+        let network = Self { files: Files::new(folder), rpc: members.iter().map(|member| member.settings.rpc).collect() };
+        let (faucet, builder) = network.begin(settings, now)?;
+        let mut builder = builder.engine(Engine::CometBft);
         for (place, member) in members.iter().enumerate() {
-            std::fs::create_dir_all(network.home_folder(place))?;
-            builder = builder.validator(GenesisValidator {
-                operator: operator(place, &faucet, &network.home_folder(place))?,
-                consensus_key: member.validator.public(),
-                peer_id: peer::peer_id_blob(&member.node.public()),
-                moniker: member.settings.moniker.as_str().try_into()?,
-                stake: Amount(100 * Amount::ZYNK.0),
-                commission_bps: 1_000,
-            })?;
+            builder = builder.validator(network.make_validator(place, &faucet, &member.keys)?)?;
         }
         let json = builder.build()?.to_json();
         for (place, member) in members.iter().enumerate() {
             let home = network.home(place);
-            std::fs::create_dir_all(network.home_folder(place))?;
-            member.validator.create(&home.validator_key())?;
-            member.node.create(&home.node_key())?;
             std::fs::write(home.genesis(), &json)?;
-            let Member { settings: listening, validator, node } = member;
+            let Member { settings: listening, keys } = member;
             Config { moniker: listening.moniker.clone(), abci: Abci { listen: listening.abci } }.save(&home.config())?;
-            network.comet_home(place).make(listening, &settings.params, node.key(), Some(validator.key()))?;
+            network.comet_home(place).make(listening, &settings.params, keys.node.key(), Some(keys.validator.key()))?;
         }
         // Last: a folder with it is whole.
         std::fs::write(network.genesis(), &json)?;
@@ -155,7 +125,7 @@ impl CometNetwork {
     /// # Errors
     /// When a home cannot be read.
     pub fn load(folder: &Path) -> anyhow::Result<Self> {
-        let mut network = Self { folder: folder.to_owned(), rpc: Vec::new() };
+        let mut network = Self { files: Files::new(folder), rpc: Vec::new() };
         while network.comet_home(network.len()).config().exists() {
             let path = network.comet_home(network.len()).config();
             let config: toml::Table = std::fs::read_to_string(&path)?.parse()?;
@@ -172,7 +142,8 @@ impl CometNetwork {
     /// Whether `folder` holds a network under CometBFT.
     #[must_use]
     pub fn exists(folder: &Path) -> bool {
-        folder.join("genesis.json").exists() && CometHome::beside(&folder.join("validator0")).config().exists()
+        let files = Files::new(folder);
+        files.genesis().exists() && CometHome::beside(&files.home_folder(0)).config().exists()
     }
 
     /// How many validators.
@@ -187,36 +158,6 @@ impl CometNetwork {
         self.rpc.is_empty()
     }
 
-    /// Where everything is.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The chain's genesis file.
-    #[must_use]
-    pub fn genesis(&self) -> PathBuf {
-        self.folder.join("genesis.json")
-    }
-
-    /// The key file of an account with a million ZYNK.
-    #[must_use]
-    pub fn faucet(&self) -> PathBuf {
-        self.folder.join("faucet.key")
-    }
-
-    /// A validator's home folder; CometBFT's home lies in it.
-    #[must_use]
-    pub fn home_folder(&self, place: usize) -> PathBuf {
-        self.folder.join(format!("validator{place}"))
-    }
-
-    /// A validator's home.
-    #[must_use]
-    pub fn home(&self, place: usize) -> Home {
-        Home::new(&self.home_folder(place))
-    }
-
     /// The home of a validator's CometBFT.
     #[must_use]
     pub fn comet_home(&self, place: usize) -> CometHome {
@@ -227,14 +168,6 @@ impl CometNetwork {
     #[must_use]
     pub fn url(&self, place: usize) -> String {
         format!("http://{}", self.rpc[place])
-    }
-
-    /// Reads the genesis.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn load_genesis(&self) -> anyhow::Result<Genesis> {
-        Ok(Genesis::load(&self.genesis())?)
     }
 
     /// Starts every validator: `zynk` is this project's program, `cometbft` CometBFT's.
@@ -254,6 +187,14 @@ impl CometNetwork {
     }
 }
 
+impl Deref for CometNetwork {
+    type Target = Files;
+
+    fn deref(&self) -> &Files {
+        &self.files
+    }
+}
+
 impl CometRunning {
     /// The network at rest: its files and addresses.
     #[must_use]
@@ -267,7 +208,6 @@ impl CometRunning {
     /// When the process cannot be started.
     pub fn revive(&mut self, place: usize, part: Part, environment: &[(&str, &str)]) -> anyhow::Result<()> {
         let home = self.network.home_folder(place);
-        let log = OpenOptions::new().create(true).append(true).open(home.join(format!("{}.log", part.name())))?;
         let mut command = match part {
             Part::Application => {
                 let mut command = Command::new(&self.zynk);
@@ -281,7 +221,7 @@ impl CometRunning {
                 command
             }
         };
-        let child = command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn();
+        let child = spawn(command.envs(environment.iter().copied()), &self.log(place, part));
         let child = child.with_context(|| format!("cannot start the {} of validator {place}", part.name()))?;
         *self.child(place, part) = Some(child);
         Ok(())
@@ -317,7 +257,7 @@ impl CometRunning {
     /// The last lines of a part's log.
     #[must_use]
     pub fn last_words(&self, place: usize, part: Part) -> String {
-        last_lines(&self.network.home_folder(place).join(format!("{}.log", part.name())))
+        last_lines(&self.log(place, part))
     }
 
     /// Stops everything cleanly, CometBFT first: SIGTERM, and SIGKILL for what does not listen.
@@ -334,8 +274,7 @@ impl CometRunning {
     /// # Errors
     /// When it does not answer.
     pub async fn height(&self, place: usize) -> anyhow::Result<u64> {
-        let status = Node::new(&self.network.url(place))?.status().await?;
-        Ok(status.sync_info.latest_block_height.value())
+        height_at(&self.network.url(place)).await
     }
 
     /// Waits until a validator's chain has reached `height`.
@@ -343,23 +282,22 @@ impl CometRunning {
     /// # Errors
     /// When it has not within `patience`, or one of its processes has ended.
     pub async fn wait_for(&mut self, place: usize, height: u64, patience: Duration) -> anyhow::Result<u64> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Ok(reached) = self.height(place).await
-                && reached >= height
-            {
-                return Ok(reached);
-            }
+        let url = self.network.url(place);
+        let reached = reached(&url, height, patience, || {
             for part in [Part::Application, Part::CometBft] {
                 let fallen = self.has_fallen(place, part);
                 anyhow::ensure!(fallen.is_none(), "the {} of validator {place} has ended:\n{}", part.name(), self.last_words(place, part));
             }
-            if Instant::now() > deadline {
-                let words = [Part::Application, Part::CometBft].map(|part| self.last_words(place, part)).join("\n");
-                anyhow::bail!("validator {place} has not reached height {height} in {patience:?}:\n{words}");
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            Ok(())
+        });
+        reached.await?.with_context(|| {
+            let words = [Part::Application, Part::CometBft].map(|part| self.last_words(place, part)).join("\n");
+            format!("validator {place} has not reached height {height} in {patience:?}:\n{words}")
+        })
+    }
+
+    fn log(&self, place: usize, part: Part) -> PathBuf {
+        self.network.home_folder(place).join(format!("{}.log", part.name()))
     }
 
     fn child(&mut self, place: usize, part: Part) -> &mut Option<Child> {

@@ -1,20 +1,18 @@
 //! Where a network on loopback keeps its files, and who owns what at its beginning.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use genesis::{Builder, Genesis, KeyFile, KeyKind, peer};
+use genesis::{KeyFile, KeyKind, peer};
 use ledger::Params;
-use ledger::genesis::GenesisValidator;
-use ledger::stake::delegation::MAX_DELEGATIONS;
-use node::config::{Config, Home, Network as P2p, Rpc};
+use node::config::{Config, Network as P2p, Rpc};
 use rpc::relay::Registration;
 use tendermint::Time;
 use types::{Address, Amount, ChainId};
 
-/// Ports that one validator uses: consensus, RPC, gossip; CometBFT's own numbers for the first.
-const PORTS: u16 = 3;
+use crate::files::{Files, Keys, PORTS, loopback, moniker, ports};
 
 /// Connections that a validator takes from the one address of this machine: 64 validators may come twice.
 const PER_ADDRESS: usize = 128;
@@ -41,10 +39,10 @@ pub struct Settings {
     pub params: Params,
 }
 
-/// A network on loopback, at rest.
+/// A network on loopback, at rest: [`Files`], and what listens where.
 #[derive(Debug, Clone)]
 pub struct Network {
-    folder: PathBuf,
+    files: Files,
     configs: Vec<Config>,
     services: Option<Services>,
 }
@@ -62,19 +60,14 @@ impl Network {
     /// # Errors
     /// When a file cannot be written, or the settings are not those of a chain.
     pub fn create(folder: &Path, settings: &Settings, now: Time) -> anyhow::Result<Self> {
-        anyhow::ensure!((1..=64).contains(&settings.validators), "a network on loopback has 1 to 64 validators");
         let (configs, services) = places(settings)?;
-        let network = Self { folder: folder.to_owned(), configs, services };
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let faucet = KeyFile::generate(KeyKind::Account);
-        faucet.create(&network.faucet())?;
-        let mut builder = Builder::new(settings.chain.clone(), now, settings.params);
-        builder = builder.account(faucet.public().address(), Amount(1_000_000 * Amount::ZYNK.0))?;
+        let network = Self { files: Files::new(folder), configs, services };
+        let (faucet, mut builder) = network.begin(settings, now)?;
         if network.services.is_some() {
             builder = builder.account(network.make_relay_account()?, RELAY_FUNDS)?;
         }
         for place in 0..network.len() {
-            builder = builder.validator(network.make_validator(place, &faucet)?)?;
+            builder = builder.validator(network.make_validator(place, &faucet, &Keys::generate())?)?;
         }
         let genesis = builder.build()?;
         let json = genesis.to_json();
@@ -94,7 +87,7 @@ impl Network {
     /// # Errors
     /// When a home cannot be read.
     pub fn load(folder: &Path) -> anyhow::Result<Self> {
-        let mut network = Self { folder: folder.to_owned(), configs: Vec::new(), services: None };
+        let mut network = Self { files: Files::new(folder), configs: Vec::new(), services: None };
         while network.home(network.len()).config().exists() {
             let config = Config::load(&network.home(network.len()).config())?;
             network.configs.push(config);
@@ -111,7 +104,7 @@ impl Network {
     /// Whether `folder` holds a network.
     #[must_use]
     pub fn exists(folder: &Path) -> bool {
-        folder.join("genesis.json").exists()
+        Files::new(folder).genesis().exists()
     }
 
     /// How many validators.
@@ -124,36 +117,6 @@ impl Network {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.configs.is_empty()
-    }
-
-    /// Where everything is.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The chain's genesis file.
-    #[must_use]
-    pub fn genesis(&self) -> PathBuf {
-        self.folder.join("genesis.json")
-    }
-
-    /// The key file of an account with a million ZYNK.
-    #[must_use]
-    pub fn faucet(&self) -> PathBuf {
-        self.folder.join("faucet.key")
-    }
-
-    /// A validator's home folder.
-    #[must_use]
-    pub fn home_folder(&self, place: usize) -> PathBuf {
-        self.folder.join(format!("validator{place}"))
-    }
-
-    /// A validator's home.
-    #[must_use]
-    pub fn home(&self, place: usize) -> Home {
-        Home::new(&self.home_folder(place))
     }
 
     /// The URL of a validator's RPC.
@@ -171,13 +134,13 @@ impl Network {
     /// The relay's home folder.
     #[must_use]
     pub fn relay_folder(&self) -> PathBuf {
-        self.folder.join("relay")
+        self.folder().join("relay")
     }
 
     /// The gateway's home folder.
     #[must_use]
     pub fn gateway_folder(&self) -> PathBuf {
-        self.folder.join("gateway")
+        self.folder().join("gateway")
     }
 
     /// The relay's home.
@@ -202,30 +165,6 @@ impl Network {
     #[must_use]
     pub fn gateway_url(&self) -> Option<String> {
         self.services.map(|services| format!("http://{}", services.gateway))
-    }
-
-    /// Reads the genesis.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn load_genesis(&self) -> anyhow::Result<Genesis> {
-        Ok(Genesis::load(&self.genesis())?)
-    }
-
-    fn make_validator(&self, place: usize, faucet: &KeyFile) -> anyhow::Result<GenesisValidator> {
-        let home = self.home(place);
-        std::fs::create_dir_all(self.home_folder(place))?;
-        let (validator, node) = (KeyFile::generate(KeyKind::Validator), KeyFile::generate(KeyKind::Node));
-        validator.create(&home.validator_key())?;
-        node.create(&home.node_key())?;
-        Ok(GenesisValidator {
-            operator: operator(place, faucet, &self.home_folder(place))?,
-            consensus_key: validator.public(),
-            peer_id: peer::peer_id_blob(&node.public()),
-            moniker: self.configs[place].moniker.as_str().try_into()?,
-            stake: Amount(100 * Amount::ZYNK.0),
-            commission_bps: 1_000,
-        })
     }
 
     /// Makes the relay's account; its address.
@@ -277,52 +216,37 @@ impl Network {
     }
 }
 
+impl Deref for Network {
+    type Target = Files;
+
+    fn deref(&self) -> &Files {
+        &self.files
+    }
+}
+
 /// What listens where.
 fn places(settings: &Settings) -> anyhow::Result<(Vec<Config>, Option<Services>)> {
-    let (validators, services) = (settings.validators * PORTS, if settings.services { 2 } else { 0 });
-    let count = validators + services;
-    let ports: Vec<u16> = match settings.first_port {
-        0 => free_ports(count.into())?,
-        first => (first..=u16::MAX).take(count.into()).collect(),
-    };
-    anyhow::ensure!(ports.len() == usize::from(count), "no {count} ports from {} on", settings.first_port);
-    let (validators, services) = ports.split_at(validators.into());
-    let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (validators, services) = ports(settings, if settings.services { 2 } else { 0 })?;
     // Everybody comes from one address.
     let p2p = |port: u16| {
         let listen = format!("/ip4/127.0.0.1/tcp/{port}").parse()?;
         Ok::<_, anyhow::Error>(P2p { max_per_address: PER_ADDRESS, ..P2p::new(listen, Vec::new()) })
     };
-    let config = |(place, ports): (usize, &[u16])| {
+    let config = |(place, [consensus, rpc, gossip]): (usize, [u16; PORTS])| {
         Ok(Config {
-            moniker: format!("validator{place}"),
-            consensus: p2p(ports[0])?,
-            rpc: Rpc { listen: loopback(ports[1]) },
+            moniker: moniker(place),
+            consensus: p2p(consensus)?,
+            rpc: Rpc { listen: loopback(rpc) },
             index: node::index::Config::default(),
             state: node::state::Settings::default(),
             signer: None,
-            gossip: p2p(ports[2])?,
+            gossip: p2p(gossip)?,
         })
     };
-    let configs = validators.chunks(PORTS.into()).enumerate().map(config).collect::<anyhow::Result<_>>()?;
-    let services = match services {
-        [relay, gateway] => Some(Services { relay: loopback(*relay), gateway: loopback(*gateway) }),
+    let configs = validators.into_iter().enumerate().map(config).collect::<anyhow::Result<_>>()?;
+    let services = match services[..] {
+        [relay, gateway] => Some(Services { relay: loopback(relay), gateway: loopback(gateway) }),
         _ => None,
     };
     Ok((configs, services))
-}
-
-/// Ports that are free now; all are held at once, so that none is given twice.
-pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let held = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>, _>>()?;
-    Ok(held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<std::io::Result<_>>()?)
-}
-/// Who operates a validator: the faucet, as far as one account may; beyond that an account whose key lies in the validator's home.
-pub(crate) fn operator(place: usize, faucet: &KeyFile, home: &Path) -> anyhow::Result<Address> {
-    if place < MAX_DELEGATIONS {
-        return Ok(faucet.public().address());
-    }
-    let key = KeyFile::generate(KeyKind::Account);
-    key.create(&home.join("operator.key"))?;
-    Ok(key.public().address())
 }

@@ -7,9 +7,11 @@
 //! chain under CometBFT.
 
 mod cometbft;
+mod files;
 mod layout;
 mod process;
 
 pub use cometbft::{CometNetwork, CometRunning, Part};
+pub use files::Files;
 pub use layout::{Network, Settings};
 pub use process::{Running, Service, Validator};

@@ -184,17 +184,11 @@ impl Running {
 
     /// Starts `zynk COMMAND --home HOME`; it ends when our end of its standard input does.
     fn spawn(&self, command: &str, home: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Child> {
-        let log = OpenOptions::new().create(true).append(true).open(home.join(format!("{command}.log")))?;
-        Command::new(&self.binary)
-            .args([command, "--attached", "--home"])
-            .arg(home)
-            .env("ZYNK_LOG", std::env::var("ZYNK_LOG").unwrap_or_else(|_| "info,arc_malachitebft=warn".to_owned()))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.binary.display()))
+        let mut program = Command::new(&self.binary);
+        program.args([command, "--attached", "--home"]).arg(home);
+        program.env("ZYNK_LOG", std::env::var("ZYNK_LOG").unwrap_or_else(|_| "info,arc_malachitebft=warn".to_owned()));
+        let child = spawn(program.envs(environment.iter().copied()), &log(home, command));
+        child.with_context(|| format!("cannot start {}", self.binary.display()))
     }
 
     /// Kills a validator as a power cut would: SIGKILL.
@@ -245,7 +239,7 @@ impl Running {
     }
 
     fn words(&self, home: &Path, command: &str) -> String {
-        last_lines(&home.join(format!("{command}.log")))
+        last_lines(&log(home, command))
     }
 
     /// The height of a validator's chain, as it says.
@@ -253,8 +247,7 @@ impl Running {
     /// # Errors
     /// When it does not answer.
     pub async fn height(&self, place: usize) -> anyhow::Result<u64> {
-        let status = Node::new(&self.network.url(place))?.status().await?;
-        Ok(status.sync_info.latest_block_height.value())
+        height_at(&self.network.url(place)).await
     }
 
     /// Waits until a validator's chain has reached `height`.
@@ -262,21 +255,14 @@ impl Running {
     /// # Errors
     /// When it has not within `patience`, or its process has ended.
     pub async fn wait_for(&mut self, place: usize, height: u64, patience: Duration) -> anyhow::Result<u64> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Ok(reached) = self.height(place).await
-                && reached >= height
-            {
-                return Ok(reached);
-            }
-            if let Some((fallen, words)) = self.fallen().into_iter().find(|(fallen, _)| *fallen == place) {
-                anyhow::bail!("validator {fallen} has ended:\n{words}");
-            }
-            if Instant::now() > deadline {
-                anyhow::bail!("validator {place} has not reached height {height} in {patience:?}:\n{}", self.last_words(place));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let url = self.network.url(place);
+        let reached = reached(&url, height, patience, || match self.fallen().into_iter().find(|(fallen, _)| *fallen == place) {
+            Some((fallen, words)) => anyhow::bail!("validator {fallen} has ended:\n{words}"),
+            None => Ok(()),
+        });
+        reached
+            .await?
+            .with_context(|| format!("validator {place} has not reached height {height} in {patience:?}:\n{}", self.last_words(place)))
     }
 }
 
@@ -289,6 +275,51 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
+}
+
+/// Where `zynk COMMAND` with this home writes its log.
+fn log(home: &Path, command: &str) -> PathBuf {
+    home.join(format!("{command}.log"))
+}
+
+/// The height of the chain at a URL, as it says.
+///
+/// # Errors
+/// When it does not answer.
+pub(crate) async fn height_at(url: &str) -> anyhow::Result<u64> {
+    Ok(Node::new(url)?.status().await?.sync_info.latest_block_height.value())
+}
+
+/// Waits until the chain at a URL has reached `height`; none when it has not within `patience`. `watch` looks after the
+/// processes meanwhile.
+///
+/// # Errors
+/// Those of `watch`.
+pub(crate) async fn reached(
+    url: &str,
+    height: u64,
+    patience: Duration,
+    mut watch: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Option<u64>> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Ok(reached) = height_at(url).await
+            && reached >= height
+        {
+            return Ok(Some(reached));
+        }
+        watch()?;
+        if Instant::now() > deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Starts a process that ends when our end of its standard input does. What it says is added to `log`.
+pub(crate) fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    Ok(command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()?)
 }
 
 /// The last lines of a log.

@@ -159,6 +159,23 @@ impl Keys {
     }
 }
 
+/// Reads a token as far as its signature, and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read(text: &str) {
+    let Ok(token) = Token::parse(text) else { return };
+    let keys = [Key { id: None, key: PublicKey([0; 32]) }];
+    drop(token.is_good_at(1_800_000_000));
+    token.is_signed_by(&keys);
+}
+
+/// Reads the answer with a relay's keys, and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn read_set(bytes: &[u8]) {
+    if let Ok(keys) = parse_set(bytes) {
+        assert!(keys.len() <= MAX_KEYS && keys.iter().all(|key| key.key.is_usable()), "no key that nothing can be signed with");
+    }
+}
+
 fn parse_set(bytes: &[u8]) -> Result<Vec<Key>, Error> {
     let set: Set = serde_json::from_slice(bytes).map_err(|_| Error::Unreachable { upstream: crate::upstream::RELAY })?;
     let key = |jwk: Jwk| {

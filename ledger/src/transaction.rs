@@ -224,7 +224,7 @@ impl SignedTransaction {
     /// # Errors
     /// [`Refusal::BadSignature`], naming whose.
     pub fn verify(self) -> Result<Verified, Refusal> {
-        let bytes = self.transaction.signed_bytes();
+        let mut bytes = self.transaction.signed_bytes();
         if !self.transaction.author.verify(&bytes, &self.signature) {
             return Err(Refusal::BadSignature { whose: "author" });
         }
@@ -236,7 +236,10 @@ impl SignedTransaction {
         if !payer_agrees {
             return Err(Refusal::BadSignature { whose: "payer" });
         }
-        Ok(Verified { size_bytes: self.to_bytes().len(), transaction: Arc::new(self.transaction), signer: Signer::default() })
+        // All of the encoding but for the context: its size.
+        self.signature.encode(&mut bytes);
+        self.payer_signature.encode(&mut bytes);
+        Ok(Verified { size_bytes: bytes.len() - CONTEXT.len(), transaction: Arc::new(self.transaction), signer: Signer::default() })
     }
 
     /// The transaction's name.

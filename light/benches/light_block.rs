@@ -1,4 +1,5 @@
-//! Believes one signed header, ours beside the published verifier that ours contains.
+//! Believes one signed header, ours beside the published verifier that ours contains: how many headers a second, of 4 validators and
+//! of 100.
 //!
 //! Ours checks every signature once, the published one stops at two thirds: the difference is the
 //! price of a proof that has only one form.
@@ -28,7 +29,7 @@ fn light_block(criterion: &mut Criterion) {
         assert!(trust.accept(&signed).is_ok(), "ours must believe the block");
         assert_eq!(published(&untrusted()), (Verdict::Success, Verdict::Success), "the published one must, too");
 
-        group.throughput(Throughput::Elements(count.into()));
+        group.throughput(Throughput::Elements(1));
         group.bench_with_input(BenchmarkId::new("ours, accept", count), &signed, |bench, signed| {
             bench.iter(|| trust.accept(black_box(signed)));
         });

@@ -251,7 +251,7 @@ fn get_root(reader: &mut Reader<'_>) -> Result<Trust, DecodeError> {
     if header_hash.is_none() != (height == Height(0)) {
         return Err(DecodeError::Value { what: "root (a header's hash, but for genesis)" });
     }
-    Ok(Trust::kept(chain, origin, height, time, header_hash, validators))
+    Ok(Trust { chain, origin, height, time, header_hash, validators })
 }
 
 #[cfg(test)]

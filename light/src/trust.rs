@@ -160,13 +160,13 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
-    chain: ChainId,
-    origin: Origin,
-    height: Height,
-    time: Time,
+    pub(crate) chain: ChainId,
+    pub(crate) origin: Origin,
+    pub(crate) height: Height,
+    pub(crate) time: Time,
     /// `None` at genesis, which has no header.
-    header_hash: Option<Hash>,
-    validators: Validators,
+    pub(crate) header_hash: Option<Hash>,
+    pub(crate) validators: Validators,
 }
 
 impl Trust {
@@ -187,17 +187,6 @@ impl Trust {
             header_hash: Some(checkpoint.header_hash),
             validators: checkpoint.next_validators.clone(),
         }
-    }
-
-    pub(crate) const fn kept(
-        chain: ChainId,
-        origin: Origin,
-        height: Height,
-        time: Time,
-        header_hash: Option<Hash>,
-        validators: Validators,
-    ) -> Self {
-        Self { chain, origin, height, time, header_hash, validators }
     }
 
     /// What is believed once a block is: what comes with it was believed by whoever says so.

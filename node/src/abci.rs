@@ -5,7 +5,6 @@
 //! [`run()`] serves it, [`home`] writes the files that CometBFT needs beside ours.
 
 mod check;
-mod checked;
 pub mod config;
 pub mod home;
 mod ordering;
@@ -17,11 +16,10 @@ use consensus::Application;
 use consensus::abci::Ending;
 use genesis::Genesis;
 use ledger::AppState;
-use tendermint::abci::{Code, request, response};
+use tendermint::abci::{request, response};
 use tendermint::block::Height;
 
 use self::check::Check;
-pub use self::checked::Checked;
 pub use self::run::run;
 use crate::app::App;
 use crate::upgrade;
@@ -67,12 +65,7 @@ impl Application for CometApp {
     fn check_tx(&self, request: request::CheckTx) -> response::CheckTx {
         match self.check.judge(&self.app, &request) {
             Ok(bytes) => response::CheckTx { gas_wanted: i64::try_from(bytes).unwrap_or(i64::MAX), ..Default::default() },
-            Err(error) => response::CheckTx {
-                code: Code::from(error.code()),
-                codespace: error.codespace().to_owned(),
-                log: error.to_string(),
-                ..Default::default()
-            },
+            Err(refusal) => refusal.into(),
         }
     }
 

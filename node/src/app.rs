@@ -1,6 +1,8 @@
 //! The application: the ledger over the store, as an engine drives it.
 
 mod alone;
+mod transactions;
+mod verifying;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +16,9 @@ use consensus::{Application, ChainState, Host, Pace};
 use genesis::Genesis;
 use ledger::block::{self, Block, Misbehavior, Offence};
 use ledger::governance::upgrade::FIRST_VERSION;
-use ledger::{Changes, Note, Outcome, Refusal, State, TxHash, Verified};
-use rayon::prelude::*;
+use ledger::{Changes, Note, Outcome, Refusal, State};
 use tendermint::abci::types::{BlockSignatureInfo, CommitInfo, Misbehavior as AbciMisbehavior, MisbehaviorKind};
-use tendermint::abci::{Code, request, response};
+use tendermint::abci::{request, response};
 use tendermint::block::{BlockIdFlag, Commit, Height};
 use tendermint::consensus as consensus_params;
 use tendermint::consensus::params::VersionParams;
@@ -26,19 +27,16 @@ use tendermint::{AppHash, Time, validator};
 use tokio::sync::{Notify, broadcast};
 use types::{Address, ChainId, Hash, Millis, PublicKey};
 
-use crate::abci::Checked;
+use crate::checked::Checked;
 use crate::evidence::{self, Pool};
 use crate::gossip::peers::Peers;
-use crate::mempool::{Mempool, NotTaken, Taken};
+use crate::mempool::Mempool;
 use crate::state::Upkeep;
 use crate::store::Store;
 use crate::{query, tree, upgrade};
 
 /// At most this many executed proposals are remembered until one of them is decided.
 const EXECUTED: usize = 8;
-
-/// So many unknown transactions and more have their signatures checked on every core.
-const PARALLEL_FROM: usize = 4;
 
 /// A committed block, as subscribers get it.
 pub type Committed = Arc<Decided>;
@@ -153,51 +151,6 @@ impl App {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many transactions wait that can be in the next block.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        lock(&self.mempool).len()
-    }
-
-    /// How many transactions wait that can be in the next block, and their bytes together.
-    #[must_use]
-    pub fn waiting_size(&self) -> (usize, usize) {
-        lock(&self.mempool).oldest().fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()))
-    }
-
-    /// What [`App::submit`] would say to a transaction if there were room. Blocks for the time of a signature check.
-    ///
-    /// # Errors
-    /// [`NotTaken`].
-    pub fn would_take(&self, bytes: Bytes) -> Result<(), NotTaken> {
-        if self.is_waiting(&Hash::sha256(&[&bytes])) {
-            return Err(NotTaken::Waiting);
-        }
-        let verified = block::verify(&bytes)?;
-        let (height, time) = self.next();
-        lock(&self.mempool).would_take(&self.store, Block::new(&self.chain, height, time), bytes, verified)
-    }
-
-    /// Whether a transaction waits, ready or held.
-    #[must_use]
-    pub fn is_waiting(&self, hash: &TxHash) -> bool {
-        lock(&self.mempool).verified(hash).is_some()
-    }
-
-    /// Whether a transaction waits behind a gap.
-    #[must_use]
-    pub fn is_held(&self, hash: &TxHash) -> bool {
-        lock(&self.mempool).is_held(hash)
-    }
-
-    /// At most `count` of these transactions, oldest first: `wanted`, and able to be in the next block.
-    #[must_use]
-    pub fn oldest_waiting(&self, count: usize, mut wanted: impl FnMut(&TxHash) -> bool) -> Vec<(TxHash, Bytes)> {
-        let mempool = lock(&self.mempool);
-        let oldest = mempool.oldest().filter(|(hash, _)| wanted(hash));
-        oldest.take(count).map(|(hash, bytes)| (*hash, bytes.clone())).collect()
-    }
-
     /// How long ago this process committed a block, or started.
     #[must_use]
     pub fn idle_for(&self) -> Duration {
@@ -246,50 +199,10 @@ impl App {
         *lock(&self.heard)
     }
 
-    /// Takes a transaction into the mempool, where it is ready, or held behind a gap. Blocks for the time of
-    /// a signature check.
-    ///
-    /// # Errors
-    /// [`NotTaken`].
-    pub fn submit(&self, bytes: Bytes) -> Result<Taken, NotTaken> {
-        if self.is_waiting(&Hash::sha256(&[&bytes])) {
-            return Err(NotTaken::Waiting);
-        }
-        let verified = self.verify_once(&bytes)?;
-        let (height, time) = self.next();
-        let next = Block::new(&self.chain, height, time);
-        let taken = lock(&self.mempool).take(&self.store, next, bytes, verified)?;
-        self.arrived(&taken.ready);
-        Ok(taken)
-    }
-
-    /// As [`App::submit`] of one after the other, their signatures checked on every core.
-    pub fn submit_all(&self, transactions: &[Bytes]) -> Vec<Result<Taken, NotTaken>> {
-        let verified = self.verify_all(transactions);
-        let (height, time) = self.next();
-        let next = Block::new(&self.chain, height, time);
-        let mut mempool = lock(&self.mempool);
-        let take = |(bytes, verified): (&Bytes, Result<Verified, Refusal>)| {
-            let taken = mempool.take(&self.store, next, bytes.clone(), verified?)?;
-            self.arrived(&taken.ready);
-            Ok(taken)
-        };
-        transactions.iter().zip(verified).map(take).collect()
-    }
-
     /// How many transactions this process has executed, a transaction as often as it was.
     #[must_use]
     pub fn executed(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)
-    }
-
-    /// Says that there is work.
-    fn arrived(&self, ready: &[Bytes]) {
-        for bytes in ready {
-            self.bell.notify_one();
-            // Nobody may be listening.
-            let _ = self.arrivals.send(bytes.clone());
-        }
     }
 
     /// Takes evidence into the pool. Blocks for the time of some signature checks.
@@ -325,35 +238,10 @@ impl App {
         Arc::clone(&self.accusations)
     }
 
-    /// The height and, for want of it, the last time, at which waiting transactions are judged.
-    pub(crate) fn next(&self) -> (types::Height, Millis) {
+    /// What waiting transactions are judged by: the next height and, for want of its time, the last one.
+    pub(crate) fn next(&self) -> Block<'_> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        (state.next_height().into(), millis(state.last_time))
-    }
-
-    /// Reads and verifies transactions; those that waited here, or came before, were verified then.
-    fn verify_all(&self, transactions: &[Bytes]) -> Vec<Result<Verified, Refusal>> {
-        let known: Vec<Option<Verified>> = {
-            let (mempool, checked) = (lock(&self.mempool), lock(&self.checked));
-            let known = |hash| mempool.verified(&hash).or_else(|| checked.get(&hash)).cloned();
-            transactions.iter().map(|bytes| known(Hash::sha256(&[bytes]))).collect()
-        };
-        let verify = |(bytes, known): (&Bytes, &Option<Verified>)| known.clone().map_or_else(|| block::verify(bytes), Ok);
-        let unknown = known.iter().filter(|known| known.is_none()).count();
-        let verified: Vec<Result<Verified, Refusal>> = if unknown < PARALLEL_FROM {
-            transactions.iter().zip(&known).map(verify).collect()
-        } else {
-            transactions.par_iter().zip(&known).with_min_len(PARALLEL_FROM / 2).map(verify).collect()
-        };
-        if unknown > 0 {
-            // It may come again: in a block, or behind its block, from a peer.
-            let mut checked = lock(&self.checked);
-            let new = transactions.iter().zip(&known).zip(&verified).filter(|((_, known), _)| known.is_none());
-            for (bytes, verified) in new.filter_map(|((bytes, _), verified)| Some((bytes, verified.as_ref().ok()?))) {
-                checked.remember(Hash::sha256(&[bytes]), verified.clone());
-            }
-        }
-        verified
+        Block::new(&self.chain, state.next_height().into(), millis(state.last_time))
     }
 
     fn execute(&self, proposed: &Content<'_>) -> Result<Outcome, (usize, Refusal)> {
@@ -397,8 +285,7 @@ impl App {
 
     /// After a block: the mempool forgets what it included, subscribers hear of it.
     fn announce(&self, decided: Decided, changed: &Changes) {
-        let (height, time) = self.next();
-        let next = Block::new(&self.chain, height, time);
+        let next = self.next();
         let ready = lock(&self.mempool).after_block(&self.store, next, changed);
         self.arrived(&ready);
         if lock(&self.evidence).after_block(&self.store, &self.chain()) {
@@ -429,15 +316,7 @@ impl Application for App {
     }
 
     fn check_tx(&self, request: request::CheckTx) -> response::CheckTx {
-        match self.submit(request.tx) {
-            Ok(_) => response::CheckTx::default(),
-            Err(error) => response::CheckTx {
-                code: Code::from(error.code()),
-                codespace: error.codespace().to_owned(),
-                log: error.to_string(),
-                ..Default::default()
-            },
-        }
+        self.submit(request.tx).map_or_else(response::CheckTx::from, |_| response::CheckTx::default())
     }
 
     fn prepare_proposal(&self, request: request::PrepareProposal) -> response::PrepareProposal {

@@ -16,6 +16,8 @@ mod evidence;
 mod exchange;
 mod judging;
 mod meeting;
+mod message;
+mod offering;
 mod offers;
 mod own;
 pub mod peers;
@@ -28,7 +30,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, Transport as _};
@@ -44,21 +45,21 @@ use self::discovery::Discovery;
 pub use self::discovery::Setup;
 use self::evidence::Accusations;
 use self::judging::{Checked, Judge, Judged, Received};
-use self::offers::{First, Offers};
+use self::message::MAX_MESSAGE;
+use self::offering::Gathering;
+use self::offers::Offers;
 use crate::app::App;
 
-/// Reads what a peer may ask or answer about nodes, and throws it away: for fuzzing.
+/// Reads what a peer may ask or answer about nodes, or offer, and throws it away: for fuzzing.
 #[cfg(fuzzing)]
 pub fn hear(bytes: &[u8]) {
     discovery::read(bytes);
+    if let Some((stamp, transactions)) = message::read(bytes) {
+        let named: Vec<_> = transactions.into_iter().map(|bytes| (Hash([0; 32]), bytes)).collect();
+        assert_eq!(message::write(stamp, &named), bytes, "one message has one form");
+    }
 }
 
-/// A message carries this many bytes at most: a transaction and its stamp.
-const MAX_MESSAGE: usize = ledger::transaction::MAX_BYTES + 64;
-/// At most this many transactions are offered again in one second.
-const OFFERED_AGAIN: usize = 64;
-/// At most this many bytes of them.
-const OFFERED_AGAIN_BYTES: usize = 64 * 1024;
 /// How often a connection is tried, and how long an answer may take.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ const WINDOW_S: u64 = 5;
 const HEIGHTS_PASSED: usize = 256;
 /// A peer that hands over more of them in one second does wrong: each is remembered for a minute.
 const HEIGHTS_TOLD: usize = 4 * HEIGHTS_PASSED;
-/// At most this many received transactions wait to be judged, 32 MiB of them. What comes while so many
+/// At most this many received messages with transactions wait to be judged, 32 MiB of them. What comes while so many
 /// wait is dropped: its holders offer it again.
 const UNJUDGED: usize = 4096;
 /// At most this many verdicts wait to be reported; above that, judging waits.
@@ -103,6 +104,7 @@ pub struct Gossip {
     transactions: IdentTopic,
     heights: IdentTopic,
     offers: Offers,
+    gathering: Gathering,
     judge: Judge,
     verdicts: tokio::sync::mpsc::Receiver<Judged>,
     accusations: Accusations,
@@ -153,6 +155,7 @@ impl Gossip {
             transactions,
             heights,
             offers: Offers::default(),
+            gathering: Gathering::default(),
             judge,
             verdicts,
             accusations,
@@ -181,16 +184,11 @@ impl Gossip {
                 Some(checked) = self.accusations.judged() => self.report(checked),
                 () = accusations.notified() => self.accuse(),
                 arrival = arrivals.recv() => match arrival {
-                    Ok(bytes) => {
-                        // Whether it was held before stands in a verdict that may not be read yet.
-                        while let Ok(judged) = self.verdicts.try_recv() {
-                            self.conclude(judged);
-                        }
-                        self.offer_first(&bytes);
-                    }
+                    Ok(bytes) => self.gathering.add(bytes),
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "offered later with the rest"),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
+                () = self.gathering.due() => self.offer_ready(),
                 _ = tick.tick() => self.tick(),
             }
         }
@@ -244,14 +242,15 @@ impl Gossip {
             }
             return;
         }
-        let Some((stamp, bytes)) = message.data.split_first_chunk().map(|(stamp, bytes)| (u64::from_be_bytes(*stamp), bytes)) else {
+        let Some((stamp, transactions)) = message::read(&message.data) else {
             return self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
         };
-        let (hash, bytes) = (Hash::sha256(&[bytes]), Bytes::copy_from_slice(bytes));
-        let offered_again = stamp.abs_diff(window()) <= 1;
-        match self.judge.take(Received { id, from, bytes, offered_again }) {
+        let window = window();
+        let offered_again = stamp.abs_diff(window) <= 1;
+        let names: Vec<Hash> = transactions.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
+        match self.judge.take(Received { id, from, transactions, offered_again }) {
             // Under another stamp it is no offer that all hear: it must not keep this node from making its own.
-            Ok(()) if stamp == 0 || offered_again => self.offers.passes(hash, window()),
+            Ok(()) if stamp == message::FIRST || offered_again => names.into_iter().for_each(|name| self.offers.passes(name, window)),
             Ok(()) => {}
             Err(ignored) => {
                 self.dropped += 1;
@@ -260,57 +259,17 @@ impl Gossip {
         }
     }
 
-    fn conclude(&mut self, Judged { checked, held }: Judged) {
-        if let Some(transaction) = held {
-            self.offers.is_held(transaction);
-        }
+    fn conclude(&mut self, Judged { checked, held, left }: Judged) {
+        held.into_iter().for_each(|transaction| self.offers.is_held(transaction));
         self.report(checked);
+        for transaction in left {
+            self.offer(window(), &[transaction]);
+        }
     }
 
     fn report(&mut self, checked: Checked) {
         let Checked { id, from, acceptance } = checked;
         let _ = self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
-    }
-
-    /// Offers a transaction that became ready, unless it came from a peer: it then spreads because it was
-    /// accepted.
-    fn offer_first(&mut self, bytes: &[u8]) {
-        let hash = Hash::sha256(&[bytes]);
-        match self.offers.first(&hash) {
-            First::New => self.offer(hash, bytes, 0),
-            First::Again => self.offer(hash, bytes, window()),
-            First::Never => {}
-        }
-    }
-
-    /// Offers a transaction. The stamp lets one that waits long be offered again: without it,
-    /// peers would drop the message as known.
-    fn offer(&mut self, hash: Hash, bytes: &[u8], stamp: u64) {
-        let mut data = stamp.to_be_bytes().to_vec();
-        data.extend_from_slice(bytes);
-        match self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data) {
-            Ok(_) => self.offers.passes(hash, window()),
-            Err(error) => tracing::trace!(%error, "not offered yet"),
-        }
-    }
-
-    /// Offers again what has rested, each in another second of the window than most other nodes: they hear
-    /// this one's offer, and then need not make theirs.
-    fn offer_again(&mut self) {
-        let (now, me) = (since_1970().as_secs(), self.swarm.local_peer_id().to_bytes());
-        let (window, second) = (now / WINDOW_S, now % WINDOW_S);
-        self.offers.forget(window, |transaction| self.app.is_waiting(transaction));
-        let my_turn = |transaction: &Hash| {
-            let [draw, ..] = Hash::sha256(&[&transaction.0, &me]).0;
-            u64::from(draw) % WINDOW_S <= second
-        };
-        let due = |transaction: &Hash| self.offers.is_due(transaction, window) && my_turn(transaction);
-        let mut room = OFFERED_AGAIN_BYTES;
-        for (transaction, bytes) in self.app.oldest_waiting(OFFERED_AGAIN, due) {
-            let Some(left) = room.checked_sub(bytes.len()) else { break };
-            room = left;
-            self.offer(transaction, &bytes, window);
-        }
     }
 
     /// Offers the evidence that waits.
@@ -328,7 +287,7 @@ impl Gossip {
         }
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
-            tracing::debug!(dropped, "transactions came faster than they can be judged");
+            tracing::debug!(dropped, "messages came faster than they can be judged");
         }
         let tip = self.app.chain().tip().value();
         let _ = self.swarm.behaviour_mut().gossip.publish(self.heights.clone(), write_height(tip, since_1970()));

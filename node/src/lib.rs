@@ -11,11 +11,13 @@
 pub mod abci;
 pub mod app;
 pub mod chain_at;
+pub mod checked;
 pub mod config;
 pub mod evidence;
 pub mod gossip;
 pub mod index;
 pub mod inspect;
+pub mod live;
 pub mod mempool;
 pub mod pruning;
 pub mod query;

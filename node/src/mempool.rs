@@ -22,12 +22,14 @@ mod trial;
 use bytes::Bytes;
 use ledger::block::Block;
 use ledger::{Changes, Refusal, State, TxHash, Verified, View, account};
-use types::{Address, Amount, Hash, Height};
+use tendermint::abci::response;
+use types::{Address, Amount, Height};
 
 use self::effect::Effect;
 use self::queue::{Queue, Ready, Waiting};
 use self::rank::{Place, Rank};
 use self::shelf::Shelf;
+use self::trial::Entrance;
 
 /// For so many blocks a transaction is held while its author's earlier ones are missing.
 pub const HELD_BLOCKS: u64 = 20;
@@ -115,6 +117,13 @@ impl NotTaken {
     }
 }
 
+/// The answer to `CheckTx`, and with the same fields to those who submit over RPC.
+impl From<NotTaken> for response::CheckTx {
+    fn from(refusal: NotTaken) -> Self {
+        Self { code: refusal.code().into(), codespace: refusal.codespace().to_owned(), log: refusal.to_string(), ..Self::default() }
+    }
+}
+
 /// The waiting transactions.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mempool {
@@ -137,27 +146,13 @@ impl Mempool {
     /// # Errors
     /// [`NotTaken`]; nothing has changed.
     pub fn take(&mut self, view: &dyn View, block: Block<'_>, bytes: Bytes, verified: Verified) -> Result<Taken, NotTaken> {
-        let hash = Hash::sha256(&[&bytes]);
-        if self.shelf.names.contains_key(&hash) {
-            return Err(NotTaken::Waiting);
-        }
-        let transaction = verified.transaction();
-        if transaction.chain != *block.chain {
-            let (found, expected) = (transaction.chain.to_string(), block.chain.to_string());
-            return Err(Refusal::WrongChain { found, expected }.into());
-        }
-        let waiting = Waiting::new(hash, bytes, verified, self.arrivals + 1);
-        let (author, sequence) = waiting.place();
-        let next = self.next(view, &author);
-        let other = self.shelf.queues.get(&author).and_then(|queue| queue.waiting(sequence));
-        let ready = match (other, sequence.cmp(&next)) {
-            (Some(other), order) => {
-                self.check_replacement(other, &waiting)?;
-                if order.is_lt() { self.replace_ready(view, block, waiting)? } else { self.replace_held(view, block, waiting)? }
-            }
-            (None, std::cmp::Ordering::Less) => return Err(Refusal::StaleSequence { found: sequence, expected: next }.into()),
-            (None, std::cmp::Ordering::Equal) => self.take_ready(view, block, waiting)?,
-            (None, std::cmp::Ordering::Greater) => self.take_held(view, block, waiting)?,
+        let (waiting, entrance) = self.examine(view, block, bytes, verified)?;
+        let hash = waiting.hash;
+        let ready = match entrance {
+            Entrance::Next => self.take_ready(view, block, waiting)?,
+            Entrance::BehindGap => self.take_held(view, block, waiting)?,
+            Entrance::ForReady => self.replace_ready(view, block, waiting)?,
+            Entrance::ForHeld => self.replace_held(view, block, waiting)?,
         };
         self.arrivals += 1;
         Ok(Taken { hash, ready })

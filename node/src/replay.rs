@@ -6,11 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use consensus::evidence::misbehavior;
 use consensus::host::Decided;
 use consensus::{Application as _, Host as _, commit::block_id};
 use genesis::Genesis;
-use tendermint::abci::request;
 use tendermint::block::{Block, Commit, Height};
 use types::Hash;
 
@@ -168,16 +166,7 @@ fn execute(app: &App, store: &Store, block: Block, seen_commit: Commit) -> Resul
     // Held against the node's own history: the scratch database may begin with a snapshot.
     let refused = |reason: String| ReplayError::Block { height: height.value(), reason };
     chain.check(&block, &Unmarked(store)).map_err(|error| refused(error.to_string()))?;
-    let outcome = app.finalize_block(request::FinalizeBlock {
-        txs: block.data.iter().cloned().map(Into::into).collect(),
-        decided_last_commit: chain.commit_info(block.last_commit.as_ref()),
-        misbehavior: misbehavior(&block.evidence),
-        hash,
-        height,
-        time: block.header.time,
-        next_validators_hash: block.header.next_validators_hash,
-        proposer_address: block.header.proposer_address,
-    });
+    let outcome = app.finalize_block(chain.to_finalize(&block));
     let state = chain.after(&block, &outcome).map_err(|error| refused(error.to_string()))?;
     let decided = Decided { block, id: block_id(hash), seen_commit, outcome, state };
     app.commit_block(decided).map_err(|error| ReplayError::Broken(error.into()))

@@ -5,13 +5,15 @@
 //! blocks come, 503 when they do not.
 //!
 //! Whatever comes in is a stranger's: every bound stands at the top of the file that holds to it.
-//! Methods that read the store or check signatures run on blocking threads, [`MAX_WORK`] at once.
+//! Methods that read the store or check signatures run on blocking threads, [`MAX_WORK`] at once; transactions are taken in together.
 
+pub mod answer;
 mod engine;
 pub mod envelope;
 pub mod error;
 mod events;
 mod history;
+mod intake;
 pub mod listener;
 mod methods;
 mod metrics;
@@ -32,7 +34,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method as Verb, StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -42,15 +44,13 @@ use tower_http::cors::{Any, CorsLayer};
 
 use crate::app::{App, Committed};
 use crate::index::Index;
-use envelope::{Call, Message, Read};
+use answer::{Callee, MAX_REQUEST, refuse, respond, unknown};
 use error::Fault;
 use events::Rendered;
+use intake::Intake;
 use methods::METHODS;
 pub use methods::{SPOKEN, block_json, prove_transaction};
 use params::{Params, shown};
-
-/// How long a request's body and a WebSocket message may be, in bytes.
-pub const MAX_REQUEST: usize = 1 << 20;
 
 /// At most this many methods work on the store at once; more wait.
 pub const MAX_WORK: usize = 64;
@@ -61,8 +61,10 @@ pub const MAX_SOCKETS: usize = 1000;
 /// How long all answers of one batch may be, in bytes.
 const MAX_ANSWERS: usize = 16 << 20;
 
-/// How long a request may take to arrive, and how long its work may take.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// So many calls of a batch are answered at once.
+const TOGETHER: usize = 16;
+
+/// How long a request's work may take.
 const WORK: Duration = Duration::from_secs(15);
 
 /// How long open connections may go on after the node was told to stop.
@@ -89,6 +91,7 @@ pub struct Info {
 /// When the listener fails for good.
 pub async fn serve(listener: TcpListener, app: Arc<App>, info: Info, shutdown: watch::Receiver<bool>) -> io::Result<()> {
     let door = Arc::new(Door {
+        intake: Intake::start(Arc::clone(&app)),
         app,
         info,
         work: Arc::new(Semaphore::new(MAX_WORK)),
@@ -122,6 +125,7 @@ fn router(door: Arc<Door>) -> Router {
 #[derive(Debug)]
 struct Door {
     app: Arc<App>,
+    intake: Intake,
     info: Info,
     work: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
@@ -132,13 +136,18 @@ struct Door {
     stop: watch::Receiver<bool>,
 }
 
-impl Door {
-    /// Answers a request in JSON.
-    async fn call(self: &Arc<Self>, method: &str, params: Value) -> Result<Value, Fault> {
+impl Callee for Arc<Door> {
+    const WORK: Duration = WORK;
+    const MAX_ANSWERS: usize = MAX_ANSWERS;
+    const TOGETHER: usize = TOGETHER;
+
+    async fn call(&self, method: &str, params: Value) -> Result<Value, Fault> {
         let (method, names) = find(method)?;
         self.within_time(method, Params::from_json(params, names)?).await
     }
+}
 
+impl Door {
     async fn within_time(self: &Arc<Self>, method: methods::Method, params: Params) -> Result<Value, Fault> {
         timeout(WORK, methods::call(self, method, params)).await.unwrap_or(Err(Fault::Late { after: WORK }))
     }
@@ -155,18 +164,6 @@ impl Door {
             done
         });
         working.await.map_err(failed)
-    }
-
-    /// Runs `work` on a blocking thread that nobody waits for, if it can begin at once.
-    fn in_background(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) + Send + 'static) -> Result<(), Fault> {
-        let busy = |_| Fault::Busy("too much is being worked on: try again");
-        let turn = Arc::clone(&self.work).try_acquire_owned().map_err(busy)?;
-        let door = Arc::clone(self);
-        drop(tokio::task::spawn_blocking(move || {
-            work(&door);
-            drop(turn);
-        }));
-        Ok(())
     }
 
     /// A block's events. All sockets ask for the same block at about the same time.
@@ -199,94 +196,29 @@ async fn list() -> Response {
 
 /// `GET /method?parameter=…`.
 async fn ask(State(door): State<Arc<Door>>, Path(method): Path<String>, uri: Uri) -> Response {
-    // CometBFT's id for requests that have none.
-    let id = json!(-1);
     let read = find(&method).and_then(|(method, names)| Ok((method, Params::from_uri(&uri, names)?)));
     let result = match read {
         Ok((method, params)) => door.within_time(method, params).await,
         Err(fault) => Err(fault),
     };
-    match result {
-        Ok(result) => respond(StatusCode::OK, result_answer(&id, &result)),
-        Err(fault) => respond(fault.status(), error_answer(&id, &fault)),
-    }
+    answer::get(&result)
 }
 
 /// `POST /`.
 async fn post(State(door): State<Arc<Door>>, body: Body) -> Response {
-    let refused = |fault: Fault| respond(fault.status_of_answer(), fault.answer(&Value::Null));
-    let bytes = match timeout(ARRIVAL, axum::body::to_bytes(body, MAX_REQUEST)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => return refused(Fault::TooLarge { bound: MAX_REQUEST }),
-        Err(_) => return refused(Fault::Late { after: ARRIVAL }),
-    };
-    match envelope::read(&bytes) {
-        Ok(Message::One(read)) => {
-            let (status, answer) = answer(&door, read).await;
-            respond(status, answer)
-        }
-        Ok(Message::Batch(batch)) => respond(StatusCode::OK, answer_batch(&door, batch).await),
-        Err(fault) => refused(fault),
-    }
-}
-
-async fn answer(door: &Arc<Door>, read: Read) -> (StatusCode, String) {
-    let (id, result) = match read {
-        Ok(Call { id, method, params }) => (id, door.call(&method, params).await),
-        Err((id, fault)) => (id, Err(fault)),
-    };
-    match result {
-        Ok(result) => (StatusCode::OK, result_answer(&id, &result)),
-        Err(fault) => (fault.status_of_answer(), error_answer(&id, &fault)),
-    }
-}
-
-/// Answers a batch in order, within the time of one request.
-async fn answer_batch(door: &Arc<Door>, batch: Vec<Read>) -> String {
-    let until = tokio::time::Instant::now() + WORK;
-    let (mut answers, mut length) = (Vec::new(), 0);
-    for read in batch {
-        let id = read.as_ref().map_or_else(|(id, _)| id.clone(), |call| call.id.clone());
-        let answer = if length > MAX_ANSWERS {
-            Fault::Busy("the answers of this batch are too long together: ask one by one").answer(&id)
-        } else {
-            let late = |_| Fault::Late { after: WORK }.answer(&id);
-            tokio::time::timeout_at(until, answer(door, read)).await.map_or_else(late, |(_, answer)| answer)
-        };
-        length += answer.len();
-        answers.push(answer);
-    }
-    format!("[{}]", answers.join(","))
+    answer::post(&door, body).await
 }
 
 /// `GET /websocket`.
 async fn upgrade(State(door): State<Arc<Door>>, upgrade: WebSocketUpgrade) -> Response {
     let Ok(place) = Arc::clone(&door.sockets).try_acquire_owned() else {
-        let fault = Fault::Busy("too many WebSockets are open");
-        return respond(fault.status(), fault.answer(&Value::Null));
+        return refuse(&Fault::Busy("too many WebSockets are open"));
     };
     let upgrade = upgrade.max_message_size(MAX_REQUEST).max_frame_size(MAX_REQUEST);
     upgrade.on_upgrade(move |socket| async move {
         socket::serve(socket, door).await;
         drop(place);
     })
-}
-
-async fn unknown(uri: Uri) -> Response {
-    let fault = Fault::Method(format!("there is nothing at {}", shown(uri.path())));
-    respond(fault.status(), fault.answer(&Value::Null))
-}
-
-fn respond(status: StatusCode, body: String) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-fn result_answer(id: &Value, result: &Value) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
-}
-
-fn error_answer(id: &Value, fault: &Fault) -> String {
-    fault.answer(id)
 }
 
 /// A transaction's result as JSON, as every answer has it.

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::config::{Config, Home};
 use crate::gossip::{self, Gossip};
 use crate::index::{self, Index};
+use crate::live::Live;
 use crate::rpc;
 use crate::signer;
 use crate::state::Upkeep;
@@ -195,8 +196,10 @@ async fn validate(
             Provenance::Fresh => tip(app) > 0 || has_begun(app).await,
         };
         if in_doubt && !options.accept_restored_guard {
-            let why = "the signing guard was copied, restored or lost: this validator follows without signing until the chain has passed every height that it may have signed. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard";
-            let followed = follow(&settings, app, why, past_all_heard(app), &mut stop).await?;
+            let why = "the signing guard was copied, restored or lost: this validator follows without signing until the chain has passed every height that it may have signed, or has made blocks for a minute. If the whole network waits for it and no signature was given after the copy was made, start it with --accept-restored-guard";
+            let began = Instant::now();
+            let safe = past_doubt(app, || (Time::now(), began.elapsed()));
+            let followed = follow(&settings, app, why, safe, &mut stop).await?;
             if followed == Ended::Again {
                 guard.accept()?;
             }
@@ -300,6 +303,32 @@ async fn follow(
     Ok(ended)
 }
 
+/// Waits until the chain is past every height at which this validator may have signed before it began: past all that its peers
+/// tell of, or going on before its eyes, whatever they tell. `clock`: what time it is, and how long it is since any beginning.
+async fn past_doubt(app: &App, clock: impl Fn() -> (Time, Duration)) -> u64 {
+    tokio::select! {
+        height = past_all_heard(app) => height,
+        height = goes_on(app, clock) => height,
+    }
+}
+
+/// Waits until the chain has made blocks since this validator began, beyond doubt.
+async fn goes_on(app: &App, clock: impl Fn() -> (Time, Duration)) -> u64 {
+    let (mut live, mut blocks) = (Live::new(clock().0), app.blocks());
+    loop {
+        match blocks.recv().await {
+            Ok(decided) => {
+                let (header, (time, now)) = (&decided.block.header, clock());
+                if live.saw(header.time, time, now) {
+                    return header.height.value();
+                }
+            }
+            Err(RecvError::Lagged(_)) => live.forget(),
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
+
 /// Waits until the chain is past every height at which this validator may have signed, going by the
 /// highest that its peers tell of.
 async fn past_all_heard(app: &App) -> u64 {
@@ -345,3 +374,6 @@ pub(crate) async fn watch_age(app: Arc<App>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

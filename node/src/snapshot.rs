@@ -7,24 +7,18 @@
 pub mod record;
 pub mod restore;
 mod shelf;
+mod writing;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use consensus::ChainState;
-use consensus::evidence::has_expired;
 use genesis::Genesis;
 use serde::{Deserialize, Serialize};
-use tendermint::block::Height;
 use types::{ChainId, Hash};
 
-use crate::store::frozen::{Frozen, Rows};
-use crate::store::light::{HEADERS, header, light, noted};
-use crate::store::{Column, at};
-use record::Record;
 pub use shelf::{KEPT, Listed, Shelf};
+pub use writing::Source;
 
 /// The version of the format.
 pub const FORMAT: u32 = 1;
@@ -35,8 +29,11 @@ pub const CHUNK: usize = 256 << 10;
 /// No chunk is longer than this: a single record may be above [`CHUNK`].
 pub const MAX_CHUNK: usize = 4 << 20;
 
-/// No snapshot has more chunks: 64 GiB.
+/// No snapshot has more chunks.
 pub const MAX_CHUNKS: usize = 1 << 18;
+
+/// No snapshot is longer, in bytes: 64 GiB, so many chunks of [`CHUNK`].
+pub const MAX_BYTES: u64 = (MAX_CHUNKS * CHUNK) as u64;
 
 /// No manifest is longer, in bytes: its chunks' hashes take 70 each.
 pub const MAX_MANIFEST: usize = 20 << 20;
@@ -118,6 +115,16 @@ pub enum SnapshotError {
     /// The database could not take it.
     #[error("the snapshot cannot be written into a database: {0}")]
     Database(String),
+    /// The disk has no room for what its manifest says, or it ran out of room while the database was built.
+    #[error("it needs {} MiB and {} MiB to spare, and the disk has {} MiB free: make room", needed >> 20, reserve >> 20, free >> 20)]
+    Room {
+        /// What is still to be written, by the manifest, in bytes.
+        needed: u64,
+        /// What is left alone, in bytes.
+        reserve: u64,
+        /// What is free, in bytes.
+        free: u64,
+    },
 }
 
 impl SnapshotError {
@@ -135,13 +142,14 @@ impl SnapshotError {
             Self::Anchors(_) => 9108,
             Self::Header { .. } => 9109,
             Self::Database(_) => 9110,
+            Self::Room { .. } => 9111,
         }
     }
 
     /// Whether it is this machine that failed, and not who made the snapshot.
     #[must_use]
     pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Database(_))
+        matches!(self, Self::Io { .. } | Self::Database(_) | Self::Room { .. })
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
@@ -193,6 +201,10 @@ impl Manifest {
         if manifest.chunks.is_empty() || manifest.chunks.len() > MAX_CHUNKS {
             return Err(bad("it has no chunks, or too many"));
         }
+        let count = manifest.chunks.len() as u64;
+        if !(count..=MAX_BYTES.min(count * MAX_CHUNK as u64)).contains(&manifest.bytes) {
+            return Err(bad("its chunks cannot be as long as it says"));
+        }
         if manifest.height == 0 || manifest.height >= i64::MAX as u64 {
             return Err(bad("its height is none"));
         }
@@ -206,6 +218,11 @@ impl Manifest {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a manifest serialises")
+    }
+
+    /// How many records there are of all kinds.
+    pub(crate) const fn records(&self) -> u64 {
+        self.entries.saturating_add(self.anchors).saturating_add(self.headers)
     }
 
     /// SHA-256 of its file.
@@ -250,135 +267,6 @@ pub fn chunk_name(number: usize) -> String {
     format!("{number:06}")
 }
 
-/// Writes the snapshot of `height`, at which `view` was frozen, onto the shelf. `None` when it was told to stop.
-///
-/// # Errors
-/// [`SnapshotError::Io`], [`SnapshotError::Database`]. What was written is then removed.
-pub fn write(
-    view: &Frozen<'_>,
-    genesis: &Genesis,
-    height: u64,
-    shelf: &Shelf,
-    stop: &AtomicBool,
-) -> Result<Option<Manifest>, SnapshotError> {
-    let folder = shelf.partial(height);
-    let written = write_into(view, genesis, height, &folder, stop);
-    match &written {
-        Ok(Some(manifest)) => {
-            consensus::fault::point("snapshot.publish.before");
-            shelf.publish(&folder, manifest)?;
-            consensus::fault::point("snapshot.publish.after");
-        }
-        // The next start removes what cannot be removed now.
-        Ok(None) | Err(_) => drop(fs::remove_dir_all(&folder)),
-    }
-    written
-}
-
-fn write_into(
-    view: &Frozen<'_>,
-    genesis: &Genesis,
-    height: u64,
-    folder: &Path,
-    stop: &AtomicBool,
-) -> Result<Option<Manifest>, SnapshotError> {
-    let database = |reason: &str| SnapshotError::Database(reason.to_owned());
-    let chain: ChainState = view
-        .row(Column::Meta, b"chain")
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| database("it has no chain"))?;
-    if chain.tip().value() != height {
-        return Err(database("it was frozen too late"));
-    }
-    let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder).map_err(SnapshotError::io(folder))?;
-    let mut chunks = Chunks { folder, open: Vec::with_capacity(CHUNK), hashes: Vec::new(), bytes: 0 };
-    let mut counts = [0u64; 3];
-    let entries = view.all(Column::State).map(|(key, value)| Record::entry(&key, &value));
-    let anchors = view.all(Column::Anchors).map(|(_, value)| Record::anchor(&value));
-    let blocks = blocks(view, &chain).map(|height| Record::block(view, &chain, height));
-    for (count, record) in
-        entries.map(|record| (0, record)).chain(anchors.map(|record| (1, record))).chain(blocks.map(|record| (2, record)))
-    {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let record = record.map_err(|error| SnapshotError::Database(error.to_string()))?;
-        counts[count] += 1;
-        chunks.add(&record)?;
-    }
-    chunks.close()?;
-    let manifest = Manifest {
-        format: FORMAT,
-        chain: genesis.chain().clone(),
-        genesis: genesis.hash(),
-        height,
-        app_hash: chain.app_hash.as_bytes().try_into().map(Hash).map_err(|_| database("its application hash is none"))?,
-        entries: counts[0],
-        anchors: counts[1],
-        headers: counts[2],
-        bytes: chunks.bytes,
-        chunks: chunks.hashes,
-    };
-    if manifest.chunks.len() > MAX_CHUNKS {
-        return Err(database("its state is too large for a snapshot"));
-    }
-    write_synced(&folder.join(MANIFEST), &manifest.to_bytes())?;
-    sync_folder(folder)?;
-    Ok(Some(manifest))
-}
-
-/// The heights whose headers go into a snapshot: the hand-offs from the beginning, and all from the last on for which evidence has expired.
-fn blocks(view: &Frozen<'_>, chain: &ChainState) -> impl Iterator<Item = Height> + use<> {
-    let initial = chain.initial_height.value();
-    // Where headers were swept or the state was synced, they begin later.
-    let known = noted(view, HEADERS).unwrap_or(initial);
-    let expired = |height: u64| {
-        let header = Height::try_from(height).ok().and_then(|height| header(view, height));
-        header.is_some_and(|header| has_expired(chain, header.height, header.time))
-    };
-    // Times rise with heights: what has expired is a beginning of all heights.
-    let (mut low, mut high) = (known, chain.tip().value());
-    while low < high {
-        let middle = low.midpoint(high);
-        if expired(middle) { low = middle + 1 } else { high = middle }
-    }
-    let start = low.saturating_sub(1).max(known);
-    let handoffs: Vec<u64> = view.all(Column::Handoffs).filter_map(|(key, _)| Some(u64::from_be_bytes((*key).try_into().ok()?))).collect();
-    let before = handoffs.into_iter().take_while(move |height| *height < start);
-    before.chain(start..=chain.tip().value()).filter_map(|height| Height::try_from(height).ok())
-}
-
-/// The chunks being written.
-struct Chunks<'a> {
-    folder: &'a Path,
-    open: Vec<u8>,
-    hashes: Vec<Hash>,
-    bytes: u64,
-}
-
-impl Chunks<'_> {
-    fn add(&mut self, record: &[u8]) -> Result<(), SnapshotError> {
-        if record.len() > MAX_CHUNK {
-            return Err(SnapshotError::Database("it has an entry that is too long for a snapshot".to_owned()));
-        }
-        if !self.open.is_empty() && self.open.len() + record.len() > CHUNK {
-            self.close()?;
-        }
-        self.open.extend_from_slice(record);
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), SnapshotError> {
-        write_synced(&self.folder.join(chunk_name(self.hashes.len())), &self.open)?;
-        consensus::fault::point("snapshot.chunk");
-        self.hashes.push(Hash::sha256(&[&self.open]));
-        self.bytes += self.open.len() as u64;
-        self.open.clear();
-        Ok(())
-    }
-}
-
 /// Writes a file that is durable when this returns.
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), SnapshotError> {
     let io = || SnapshotError::io(path);
@@ -390,22 +278,6 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), SnapshotErro
 /// Makes names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), SnapshotError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(SnapshotError::io(folder))
-}
-
-impl Record {
-    /// The block at `height` without its transactions; the last one without its commit, which is not settled yet.
-    fn block(view: &Frozen<'_>, chain: &ChainState, height: Height) -> anyhow::Result<Vec<u8>> {
-        let mut block = light(view, height).ok_or_else(|| anyhow::anyhow!("it has no header of height {height}"))?;
-        if height == chain.tip() {
-            block.commit = None;
-        }
-        if block.is_handoff() {
-            let set = view.row(Column::Sets, &at(height.increment())).ok_or_else(|| anyhow::anyhow!("it lacks a set of validators"))?;
-            let set: consensus::ValidatorSet = serde_json::from_slice(&set)?;
-            block.next = Some(::light::Validators::try_from(&set.to_tendermint())?);
-        }
-        Ok(Self::Block(block).to_bytes()?)
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use types::{Hash, Height};
 
 use crate::app::App;
 use crate::pruning;
-use crate::snapshot::{self, Shelf};
+use crate::snapshot::{self, Shelf, Source};
 use crate::store::frozen::Frozen;
 
 /// How long a commit waits for the database to be frozen.
@@ -173,7 +173,7 @@ impl Upkeep {
             // The commit may have given up waiting.
             let _ = frozen.send(());
             let Some(upkeep) = app.upkeep() else { return };
-            match snapshot::write(&view, app.genesis(), height, &upkeep.shelf, &upkeep.stop) {
+            match (Source { view: &view, genesis: app.genesis(), height }).write(&upkeep.shelf, &upkeep.stop) {
                 Ok(Some(manifest)) => {
                     tracing::info!(height, entries = manifest.entries, chunks = manifest.chunks.len(), "made a snapshot");
                 }

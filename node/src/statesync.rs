@@ -7,6 +7,7 @@
 //! was held against the verified headers ([`crate::snapshot::restore`]).
 
 mod fetch;
+mod room;
 mod server;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::config::Home;
 use crate::snapshot::restore::{self, Basis};
 use crate::snapshot::{MANIFEST, MAX_MANIFEST, Manifest, SnapshotError, chunk_name, sync_folder, write_synced};
 use crate::state::Sync;
+use room::{RESERVE, Room};
 use server::{Offer, Servers};
 
 /// How often the servers are asked anew where no snapshot could be had: the last one may have made place for another.
@@ -94,6 +96,8 @@ pub async fn run(home: &Home, genesis: &Arc<Genesis>, plan: &Sync) -> Result<u64
     let mut servers = Servers::new(&plan.servers).map_err(|reason| SyncError::Nothing(vec![reason]))?;
     let folder = home.statesync();
     fs::create_dir_all(&folder).map_err(|source| SyncError::Ours(SnapshotError::Io { path: folder.clone(), source }))?;
+    // What a crash left half built takes room, and is built anew.
+    let _ = fs::remove_dir_all(beside(home));
     for round in 0..ROUNDS {
         if round > 0 {
             sleep(PAUSE).await;
@@ -105,8 +109,12 @@ pub async fn run(home: &Home, genesis: &Arc<Genesis>, plan: &Sync) -> Result<u64
                     let _ = fs::remove_dir_all(&folder);
                     return Ok(offer.height);
                 }
-                Err(Failed::Whole(error)) => return Err(error),
-                Err(Failed::Offer(reason)) => {
+                Err(failed) => {
+                    let reason = match failed {
+                        Failed::Whole(error) => return Err(error),
+                        Failed::Offer(reason) => reason,
+                        Failed::False(error) => error.to_string(),
+                    };
                     tracing::warn!(height = offer.height, manifest = %offer.manifest, %reason, "a snapshot is refused");
                     servers.note(format!("the snapshot of height {} by {}: {reason}", offer.height, servers.names(&offer.by)));
                 }
@@ -120,13 +128,20 @@ pub async fn run(home: &Home, genesis: &Arc<Genesis>, plan: &Sync) -> Result<u64
 enum Failed {
     /// Another one may do.
     Offer(String),
+    /// It is not what its manifest says, or not the chain's: all who offer it lie.
+    False(SnapshotError),
     /// No other one will.
     Whole(SyncError),
 }
 
 impl From<SnapshotError> for Failed {
     fn from(error: SnapshotError) -> Self {
-        if error.is_ours() { Self::Whole(SyncError::Ours(error)) } else { Self::Offer(error.to_string()) }
+        match error {
+            // Who says that it is this large may lie: another one may be smaller.
+            SnapshotError::Room { .. } => Self::Offer(error.to_string()),
+            error if error.is_ours() => Self::Whole(SyncError::Ours(error)),
+            error => Self::False(error),
+        }
     }
 }
 
@@ -140,36 +155,42 @@ fn ranked(mut offers: Vec<Offer>, folder: &Path) -> Vec<Offer> {
 
 async fn take(home: &Home, genesis: &Arc<Genesis>, plan: &Sync, servers: &mut Servers, offer: &Offer, folder: &Path) -> Result<(), Failed> {
     let basis = Box::pin(verify(genesis, plan, servers, offer)).await?;
-    let folder = folder.join(offer.manifest.to_string());
-    let manifest = manifest(servers, offer, &folder).await?;
-    if let Err(error) = restore::check(&manifest, &basis, genesis) {
-        servers.drop_all(&offer.by, &error);
-        return Err(error.into());
-    }
-    let manifest = Arc::new(manifest);
-    tracing::info!(height = manifest.height, chunks = manifest.chunks.len(), bytes = manifest.bytes, servers = %servers.names(&offer.by), "fetching a snapshot");
-    fetch::chunks(servers, offer, &manifest, &folder).await?;
-    tracing::info!(height = manifest.height, "all chunks are here: building the state");
-    let (home, genesis, of) = (home.clone(), Arc::clone(genesis), Arc::clone(&manifest));
-    let chunks = folder.clone();
-    let built = tokio::task::spawn_blocking(move || build(&home, &genesis, &of, &basis, &chunks)).await;
-    let built = built.map_err(|error| SnapshotError::Database(error.to_string())).and_then(|built| built);
-    if let Err(error) = &built
-        && !error.is_ours()
-    {
-        // It was wrong as its manifest names it: all who offer it are.
+    let begun = folder.join(offer.manifest.to_string());
+    let taken = fetch_and_build(home, genesis, servers, offer, folder, basis).await;
+    if let Err(Failed::False(error)) = &taken {
         servers.drop_all(&offer.by, error);
-        let _ = fs::remove_dir_all(&folder);
+        let _ = fs::remove_dir_all(begun);
     }
-    Ok(built?)
+    taken
 }
 
-/// The manifest of an offer, from the disk or from one of those who offer it.
-async fn manifest(servers: &mut Servers, offer: &Offer, folder: &Path) -> Result<Manifest, Failed> {
-    let kept = folder.join(MANIFEST);
-    let known = fs::read(&kept).ok().filter(|bytes| Hash::sha256(&[bytes]) == offer.manifest);
-    if let Some(manifest) = known.and_then(|bytes| Manifest::parse(&bytes).ok()) {
-        return Ok(manifest);
+async fn fetch_and_build(
+    home: &Home,
+    genesis: &Arc<Genesis>,
+    servers: &mut Servers,
+    offer: &Offer,
+    folder: &Path,
+    basis: Basis,
+) -> Result<(), Failed> {
+    let begun = folder.join(offer.manifest.to_string());
+    let (manifest, bytes) = manifest(servers, offer, &begun).await?;
+    restore::check(&manifest, &basis, genesis)?;
+    begin(folder, offer.manifest, &bytes)?;
+    let manifest = Arc::new(manifest);
+    tracing::info!(height = manifest.height, chunks = manifest.chunks.len(), bytes = manifest.bytes, servers = %servers.names(&offer.by), "fetching a snapshot");
+    let room = Room::of(folder, RESERVE);
+    fetch::chunks(servers, offer, &manifest, &begun, &room).await?;
+    tracing::info!(height = manifest.height, "all chunks are here: building the state");
+    let (home, genesis) = (home.clone(), Arc::clone(genesis));
+    let built = tokio::task::spawn_blocking(move || build(&home, &genesis, &manifest, &basis, &begun, &room)).await;
+    Ok(built.map_err(|error| SnapshotError::Database(error.to_string())).and_then(|built| built)?)
+}
+
+/// The manifest of an offer and its bytes, from the disk or from one of those who offer it.
+async fn manifest(servers: &mut Servers, offer: &Offer, begun: &Path) -> Result<(Manifest, Vec<u8>), Failed> {
+    let known = fs::read(begun.join(MANIFEST)).ok().filter(|bytes| Hash::sha256(&[bytes]) == offer.manifest);
+    if let Some((manifest, bytes)) = known.and_then(|bytes| Some((Manifest::parse(&bytes).ok()?, bytes))) {
+        return Ok((manifest, bytes));
     }
     for place in offer.by.clone() {
         let asked = servers.get(place, &format!("snapshots/{}", offer.height), MAX_MANIFEST).await;
@@ -179,19 +200,26 @@ async fn manifest(servers: &mut Servers, offer: &Offer, folder: &Path) -> Result
             Err(reason) => Err(reason),
         };
         match read {
-            Ok((manifest, bytes)) => {
-                fs::create_dir_all(folder).map_err(SnapshotError::io(folder))?;
-                write_synced(&kept, &bytes)?;
-                return Ok(manifest);
-            }
+            Ok(read) => return Ok(read),
             Err(reason) => servers.drop_one(place, &reason),
         }
     }
     Err(Failed::Offer("nobody sends its manifest".to_owned()))
 }
 
+/// Begins with a snapshot, or goes on with it. What was fetched of any other is removed: there is one at a time on the disk.
+fn begin(folder: &Path, name: Hash, manifest: &[u8]) -> Result<(), SnapshotError> {
+    let begun = folder.join(name.to_string());
+    let all = fs::read_dir(folder).map_err(SnapshotError::io(folder))?;
+    for other in all.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir() && *path != begun) {
+        fs::remove_dir_all(&other).map_err(SnapshotError::io(&other))?;
+    }
+    fs::create_dir_all(&begun).map_err(SnapshotError::io(&begun))?;
+    write_synced(&begun.join(MANIFEST), manifest)
+}
+
 /// Builds the database beside its place, and moves it there.
-fn build(home: &Home, genesis: &Genesis, manifest: &Manifest, basis: &Basis, chunks: &Path) -> Result<(), SnapshotError> {
+fn build(home: &Home, genesis: &Genesis, manifest: &Manifest, basis: &Basis, chunks: &Path, room: &Room) -> Result<(), SnapshotError> {
     let beside = beside(home);
     // What a crash left is built anew: the chunks are all here.
     if beside.exists() {
@@ -199,6 +227,8 @@ fn build(home: &Home, genesis: &Genesis, manifest: &Manifest, basis: &Basis, chu
     }
     consensus::fault::point("statesync.build.before");
     let read = |number: usize| {
+        // The database takes about what was worked out, and others write to the same disk.
+        room.check(0)?;
         let path = chunks.join(chunk_name(number));
         fs::read(&path).map_err(|source| SnapshotError::Io { path, source })
     };
@@ -241,7 +271,10 @@ async fn verify(genesis: &Genesis, plan: &Sync, servers: &mut Servers, offer: &O
                 servers.strike(place, &error.to_string());
                 reasons.push(format!("{}: {error}", servers.url(place)));
             }
-            Err(Doubt::Alone) => reasons.push(format!("no other server has the headers that {} shows", servers.url(place))),
+            Err(Doubt::Alone(doubts)) => reasons.push(format!(
+                "none of the other servers confirms the headers that {} shows, and one alone is not believed: name another, of somebody else, in state.sync.servers ({doubts})",
+                servers.url(place)
+            )),
         }
     }
     Err(Failed::Offer(format!("its headers could not be verified: {}", reasons.join("; "))))
@@ -251,7 +284,8 @@ async fn verify(genesis: &Genesis, plan: &Sync, servers: &mut Servers, offer: &O
 enum Doubt {
     Rpc(rpc::Error),
     TooOld,
-    Alone,
+    /// Nobody else has its headers; what each of the others did, in words.
+    Alone(String),
 }
 
 impl From<rpc::Error> for Doubt {
@@ -267,7 +301,9 @@ async fn headers(genesis: &Genesis, plan: &Sync, servers: &Servers, place: usize
         (Some(trusted), Some(hash)) => Trust::vouched(trusted, hash, &node.light_block(trusted).await?).map_err(rpc::Error::from)?,
         _ => genesis.trust(),
     };
-    let others: Vec<String> = servers.alive().into_iter().filter(|other| *other != place).map(|other| servers.url(other)).collect();
+    // Also those that are asked for nothing more: a witness is not believed, it only has the same headers or others. Where one of two
+    // servers lies about its snapshots, the other's headers can so be confirmed.
+    let others: Vec<String> = (0..servers.count()).filter(|other| *other != place).map(|other| servers.url(other)).collect();
     let mut chain = Chain::connect(&url, trust)?.watched_by(&others)?;
     wait(&node, height.next()).await?;
     let last = chain.header(height).await?;
@@ -286,7 +322,11 @@ fn agreed(chain: &Chain) -> Result<(), Doubt> {
         return Err(Doubt::TooOld);
     }
     let testimony = chain.testimony();
-    if testimony.agreed == 0 { Err(Doubt::Alone) } else { Ok(()) }
+    if testimony.agreed > 0 {
+        return Ok(());
+    }
+    let doubts = testimony.doubts.iter().map(|doubt| format!("{}: {}", doubt.witness, doubt.reason));
+    Err(Doubt::Alone(doubts.collect::<Vec<_>>().join("; ")))
 }
 
 /// Waits until a node has a block of this height: it comes at the latest with the next heartbeat.
@@ -326,5 +366,23 @@ mod tests {
             fs::create_dir(folder.path().join(Hash([begun; 32]).to_string())).expect("made");
         }
         assert_eq!(order(&offers), [2, 4, 3, 1, 5], "one alone does not come before several for having been begun");
+    }
+
+    #[test]
+    fn one_snapshot_at_a_time_is_on_the_disk() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let here = || {
+            let mut names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+            names.sort();
+            names
+        };
+        let (one, other) = (Hash([1; 32]), Hash([2; 32]));
+        begin(folder.path(), one, b"{}").expect("begun");
+        let chunk = folder.path().join(one.to_string()).join(chunk_name(0));
+        fs::write(&chunk, b"a chunk").expect("written");
+        begin(folder.path(), one, b"{}").expect("gone on with");
+        assert!(chunk.exists(), "what is here of it stays");
+        begin(folder.path(), other, b"{}").expect("begun");
+        assert_eq!(here(), [other.to_string().as_str()], "what was fetched of another is gone");
     }
 }

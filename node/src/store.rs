@@ -177,20 +177,14 @@ impl Store {
         options.set_keep_log_file_num(4);
         let mut column = Options::default();
         column.set_compression_type(rocksdb::DBCompressionType::Lz4);
-        let mut columns: Vec<_> = Column::ALL
-            .map(|kind| {
-                let mut column = column.clone();
-                if kind == Column::Pages {
-                    // Hashes: nothing to press out of them.
-                    column.set_compression_type(rocksdb::DBCompressionType::None);
-                }
-                ColumnFamilyDescriptor::new(kind.name(), column)
-            })
-            .into();
-        // Columns of another format are opened too, so that it can be told which one it is.
-        let stored = DB::list_cf(&options, path).unwrap_or_default();
-        let others = stored.iter().filter(|name| *name != "default" && Column::ALL.iter().all(|kind| kind.name() != *name));
-        columns.extend(others.map(|name| ColumnFamilyDescriptor::new(name, column.clone())));
+        let columns = Column::ALL.map(|kind| {
+            let mut column = column.clone();
+            if kind == Column::Pages {
+                // Hashes: nothing to press out of them.
+                column.set_compression_type(rocksdb::DBCompressionType::None);
+            }
+            ColumnFamilyDescriptor::new(kind.name(), column)
+        });
         let db = DB::open_cf_descriptors(&options, path, columns)
             .map_err(|error| OpenError::Rocks { path: path.display().to_string(), reason: error.to_string() })?;
         let store = Self { db, pages: tree::Cache::default() };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use audit::{LogId, SignedAnchor};
 use bytes::Bytes;
 use consensus::host::Decided;
 use consensus::{Application as _, Host as _};
@@ -21,7 +22,7 @@ use tendermint::block::{Height, Id, Round};
 use tendermint::evidence::{Evidence, List};
 use tendermint::vote::{Type, ValidatorIndex, Vote};
 use tendermint::{Signature, Time, account};
-use types::{Amount, Encode as _, SigningKey, Text};
+use types::{Amount, Encode as _, Hash, SigningKey, Text};
 
 use crate::app::App;
 use crate::store::Store;
@@ -115,21 +116,9 @@ impl Bench {
         let block = state.build_with(evidence, proposer, now, transactions, last_commit.clone());
         state.check(&block, app.store()).expect("a block that follows");
         let (hash, id) = (block.header.hash(), consensus::commit::block_id(block.header.hash()));
-        let info = state.commit_info(last_commit.as_ref());
         let accepted = app.process_proposal(request::ProcessProposal {
-            txs: prepared.txs.clone(),
-            proposed_last_commit: Some(info.clone()),
-            misbehavior: misbehavior.clone(),
-            hash,
-            height,
-            time: block.header.time,
-            next_validators_hash: block.header.next_validators_hash,
-            proposer_address: proposer,
-        });
-        assert_eq!(accepted, ProcessProposal::Accept);
-        let outcome = app.finalize_block(request::FinalizeBlock {
             txs: prepared.txs,
-            decided_last_commit: info,
+            proposed_last_commit: Some(state.commit_info(last_commit.as_ref())),
             misbehavior,
             hash,
             height,
@@ -137,6 +126,8 @@ impl Bench {
             next_validators_hash: block.header.next_validators_hash,
             proposer_address: proposer,
         });
+        assert_eq!(accepted, ProcessProposal::Accept);
+        let outcome = app.finalize_block(state.to_finalize(&block));
         let vote = consensus::commit::vote_bytes(&state.chain_id, Type::Precommit, height, Round::default(), Some(id));
         let signatures: BTreeMap<account::Id, Signature> = VALIDATORS[..3].iter().map(|seed| sign(*seed, &vote)).collect();
         let seen_commit = consensus::commit::build(height, Round::default(), id, &state.validators, &signatures);
@@ -186,13 +177,56 @@ impl Bench {
     }
 }
 
+/// Blocks at fixed times with transfers, a log with anchors, and two changes of power, a height each: a chain that is the same every time.
+pub(crate) fn eventful(blocks: u64) -> Bench {
+    let bench = Bench::new();
+    let chain = bench.app.genesis().chain().clone();
+    let rich = key(RICH).public().address();
+    let log = LogId::derive(&chain, &rich, 1);
+    let (batch, _) =
+        audit::testing::stamped(audit::Body::File { content: Hash::sha256(&[b"content"]), size: 7, name: None }, [Hash([1; 32])]);
+    let anchor = SignedAnchor::sign(audit::testing::anchor(&chain, log, &batch), &key(42));
+    let delegate =
+        |seed: u8, amount: u64| Body::Delegate { validator: key(seed).public().address(), amount: Amount(amount * Amount::ZYNK.0) };
+    let bodies = [
+        transfer(),
+        Body::RegisterLog { key: key(42).public(), bond: Amount(10_000_000) },
+        Body::Anchor(Box::new(anchor)),
+        delegate(2, 3),
+        transfer(),
+        delegate(3, 7),
+    ];
+    let mut bodies = (0u64..).zip(bodies);
+    for block in 1..=blocks {
+        if let Some((sequence, body)) = bodies.next() {
+            bench.app.submit(bench.transaction(sequence, body).to_bytes().into()).expect("it is taken");
+        }
+        bench.make_block_at(at_second(block));
+    }
+    bench
+}
+
+/// The time of the block at this height, where blocks have fixed times.
+pub(crate) fn at_second(block: u64) -> Time {
+    genesis().time().checked_add(std::time::Duration::from_secs(block)).expect("a time")
+}
+
+/// Commits the block of one application to another.
+pub(crate) fn follow(app: &App, from: &App, height: Height) {
+    let (block, seen_commit) = from.store().block(height).expect("a block");
+    let chain = app.chain();
+    chain.check(&block, app.store()).expect("it follows");
+    let outcome = app.finalize_block(chain.to_finalize(&block));
+    let state = chain.after(&block, &outcome).expect("a change that can be");
+    let id = consensus::commit::block_id(block.header.hash());
+    app.commit_block(Decided { block, id, seen_commit, outcome, state }).expect("durable");
+}
+
 /// Makes the same blocks of no transactions on chains that have none yet; the first of them.
 pub(crate) fn alike(benches: &[Bench], blocks: u8) -> &Bench {
-    let time = genesis().time();
     for block in 1..=blocks {
-        let now = time.checked_add(std::time::Duration::from_secs(block.into())).expect("a time");
         for bench in benches {
-            bench.make_block_at(now);
+            bench.make_block_at(at_second(block.into()));
         }
     }
     &benches[0]

@@ -23,6 +23,7 @@ mod path;
 pub mod query;
 pub mod queue;
 pub mod relay;
+pub mod sqlite;
 pub mod submit;
 pub mod witness;
 

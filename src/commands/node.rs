@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::cli::Service;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::unlock;
@@ -22,19 +23,7 @@ use crate::unlock;
 /// What a node that starts itself anew tells its next life: how often it was unheard.
 const RENEWALS: &str = "ZYNK_NODE_RENEWALS";
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Example:\n  \
-    zynk node init --home node --genesis genesis.json --moniker alpha --peer 12D3KooW…@203.0.113.7\n  \
-    zynk node --home node\n\n\
-    The home holds node.toml, genesis.json, node.key and, for a validator, validator.key. Ctrl-C stops it cleanly;\n\
-    started again it goes on where it was.")]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    run: Run,
-}
+pub(crate) type Arguments = Service<Run, Command>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -55,7 +44,12 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Run {
+#[command(after_help = "Example:\n  \
+    zynk node init --home node --genesis genesis.json --moniker alpha --peer 12D3KooW…@203.0.113.7\n  \
+    zynk node --home node\n\n\
+    The home holds node.toml, genesis.json, node.key and, for a validator, validator.key. Ctrl-C stops it cleanly;\n\
+    started again it goes on where it was.")]
+pub(crate) struct Run {
     /// The node's home folder
     #[arg(long, env = "ZYNK_HOME", value_name = "FOLDER", required = true)]
     home: Option<PathBuf>,

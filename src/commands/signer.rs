@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use types::{ChainId, Height};
 
+use crate::cli::Service;
 use crate::commands::key_file;
 use crate::commands::node::until_told;
 use crate::failure::Failure;
@@ -20,19 +21,7 @@ use crate::unlock;
 /// How large `signer.toml` may be, in bytes.
 const MAX_CONFIG: u64 = 4096;
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Example:\n  \
-    zynk signer init --home signer --chain my-chain-1 --connect tcp://NODE_KEY@203.0.113.7:26659 --key node/validator.key --after HEIGHT\n  \
-    zynk signer --home signer\n\n\
-    The home holds signer.toml, validator.key, signer.key (by which the node knows the signer) and signing-guard, which says\n\
-    what was signed and must be neither copied nor restored. It speaks CometBFT's protocol for remote signers.")]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    run: Run,
-}
+pub(crate) type Arguments = Service<Run, Command>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -86,7 +75,12 @@ pub(crate) struct ProvePeer {
 }
 
 #[derive(Debug, Args)]
-struct Run {
+#[command(after_help = "Example:\n  \
+    zynk signer init --home signer --chain my-chain-1 --connect tcp://NODE_KEY@203.0.113.7:26659 --key node/validator.key --after HEIGHT\n  \
+    zynk signer --home signer\n\n\
+    The home holds signer.toml, validator.key, signer.key (by which the node knows the signer) and signing-guard, which says\n\
+    what was signed and must be neither copied nor restored. It speaks CometBFT's protocol for remote signers.")]
+pub(crate) struct Run {
     /// The signer's home folder
     #[arg(long, env = "ZYNK_SIGNER_HOME", value_name = "FOLDER", required = true)]
     home: Option<PathBuf>,

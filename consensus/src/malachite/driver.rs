@@ -216,7 +216,7 @@ impl<H: Host> Driver<H> {
     /// Whether the application can execute the block.
     fn accepted(&self, block: &Block) -> bool {
         let request = request::ProcessProposal {
-            txs: transactions(block),
+            txs: block.data.iter().cloned().map(Bytes::from).collect(),
             proposed_last_commit: Some(self.state.commit_info(block.last_commit.as_ref())),
             misbehavior: misbehavior(&block.evidence),
             hash: block.header.hash(),
@@ -238,10 +238,6 @@ impl<H: Host> Driver<H> {
     fn max_block_bytes(&self) -> usize {
         usize::try_from(self.state.params.block.max_bytes).unwrap_or(usize::MAX)
     }
-}
-
-fn transactions(block: &Block) -> Vec<Bytes> {
-    block.data.iter().cloned().map(Bytes::from).collect()
 }
 
 fn hash_bytes(block: &Block) -> [u8; 32] {

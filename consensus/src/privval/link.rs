@@ -97,7 +97,7 @@ impl Link {
     /// When none comes, or one that is too long or none; the connection cannot be used again.
     pub fn receive(&mut self) -> io::Result<Sum> {
         loop {
-            if let Some(message) = self.next()? {
+            if let Some(message) = take(&mut self.read)? {
                 return message.sum.ok_or_else(|| broken("a message of an unknown kind"));
             }
             let mut frame = [0; FRAME];
@@ -111,24 +111,31 @@ impl Link {
             self.read.extend(&frame[..count]);
         }
     }
+}
 
-    /// The first whole message of what was read.
-    fn next(&mut self) -> io::Result<Option<Message>> {
-        let mut rest = self.read.as_slice();
-        let length = match prost::decode_length_delimiter(&mut rest) {
-            Ok(length) if length > MAX_MESSAGE => return Err(broken("a message above the bound")),
-            Ok(length) => length,
-            Err(_) if self.read.len() < 10 => return Ok(None),
-            Err(error) => return Err(broken(&error.to_string())),
-        };
-        let Some(bytes) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let message = Message::decode(bytes).map_err(|error| broken(&error.to_string()))?;
-        let taken = self.read.len() - rest.len() + length;
-        self.read.drain(..taken);
-        Ok(Some(message))
-    }
+/// Takes the first whole message off what was read, if it is there; the bytes that it took with it.
+fn take(read: &mut Vec<u8>) -> io::Result<Option<Message>> {
+    let mut rest = read.as_slice();
+    let length = match prost::decode_length_delimiter(&mut rest) {
+        Ok(length) if length > MAX_MESSAGE => return Err(broken("a message above the bound")),
+        Ok(length) => length,
+        Err(_) if read.len() < 10 => return Ok(None),
+        Err(error) => return Err(broken(&error.to_string())),
+    };
+    let Some(bytes) = rest.get(..length) else {
+        return Ok(None);
+    };
+    let message = Message::decode(bytes).map_err(|error| broken(&error.to_string()))?;
+    let taken = read.len() - rest.len() + length;
+    read.drain(..taken);
+    Ok(Some(message))
+}
+
+/// Reads what the other side of a connection sends, up to its first message that is none: for fuzzing.
+#[cfg(fuzzing)]
+pub(super) fn messages(bytes: &[u8]) -> Vec<Sum> {
+    let mut read = bytes.to_vec();
+    std::iter::from_fn(|| take(&mut read).ok().flatten()?.sum).collect()
 }
 
 fn broken(reason: &str) -> io::Error {

@@ -18,7 +18,9 @@ use tendermint::vote::Vote;
 use tendermint::{Signature, chain};
 use tendermint_proto::v0_38::crypto::public_key;
 use tendermint_proto::v0_38::privval::message::Sum;
-use tendermint_proto::v0_38::privval::{PingRequest, PubKeyRequest, RemoteSignerError, SignProposalRequest, SignVoteRequest};
+use tendermint_proto::v0_38::privval::{
+    PingRequest, PubKeyRequest, PubKeyResponse, RemoteSignerError, SignProposalRequest, SignVoteRequest,
+};
 use types::{PublicKey, SigningKey};
 
 use super::Endpoint;
@@ -172,15 +174,7 @@ impl Remote {
             };
             match state.ask(request.clone()) {
                 Ok(answer) => {
-                    let (signature, error) = match answer {
-                        Sum::SignedVoteResponse(answer) => (answer.vote.map(|vote| vote.signature), answer.error),
-                        Sum::SignedProposalResponse(answer) => (answer.proposal.map(|proposal| proposal.signature), answer.error),
-                        _ => (None, None),
-                    };
-                    if let Some(RemoteSignerError { description, .. }) = error {
-                        return Err(NotSigned::Refused(description));
-                    }
-                    let signature = signature.and_then(|signature| Signature::try_from(signature).ok());
+                    let signature = signature_in(answer).map_err(NotSigned::Refused)?;
                     // A signer may have changed what it signed, a time for instance; that would count for nothing.
                     return match signature.filter(|signature| signature_holds(key, bytes, signature)) {
                         Some(signature) => Ok(signature),
@@ -219,11 +213,7 @@ impl Remote {
         if let Some(error) = answer.error {
             return Err(io::Error::other(error.description));
         }
-        let key = match answer.pub_key.and_then(|key| key.sum) {
-            Some(public_key::Sum::Ed25519(bytes)) => tendermint::PublicKey::from_raw_ed25519(&bytes),
-            _ => None,
-        };
-        let key = key.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "it has no ed25519 key"))?;
+        let key = key_in(answer).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "it has no ed25519 key"))?;
         let mut state = self.state();
         if state.key.is_some_and(|known| known != key) {
             return Err(io::Error::new(ErrorKind::PermissionDenied, "it has another validator's key than before"));
@@ -232,6 +222,36 @@ impl Remote {
         self.arrived.notify_all();
         tracing::info!(key = ?raw(key), "the remote signer is connected");
         Ok(())
+    }
+}
+
+/// The validator's key that a signer tells.
+fn key_in(answer: PubKeyResponse) -> Option<tendermint::PublicKey> {
+    match answer.pub_key.and_then(|key| key.sum) {
+        Some(public_key::Sum::Ed25519(bytes)) => tendermint::PublicKey::from_raw_ed25519(&bytes),
+        _ => None,
+    }
+}
+
+/// The signature that a signer gives, if its answer has one; or why it gives none, in its words.
+fn signature_in(answer: Sum) -> Result<Option<Signature>, String> {
+    let (signature, error) = match answer {
+        Sum::SignedVoteResponse(answer) => (answer.vote.map(|vote| vote.signature), answer.error),
+        Sum::SignedProposalResponse(answer) => (answer.proposal.map(|proposal| proposal.signature), answer.error),
+        _ => (None, None),
+    };
+    match error {
+        Some(RemoteSignerError { description, .. }) => Err(description),
+        None => Ok(signature.and_then(|signature| Signature::try_from(signature).ok())),
+    }
+}
+
+/// Reads an answer, and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub(super) fn consider(answer: Sum) {
+    match answer {
+        Sum::PubKeyResponse(answer) => drop(key_in(answer)),
+        answer => drop(signature_in(answer)),
     }
 }
 

@@ -150,7 +150,7 @@ impl Signer {
 
     fn vote(&mut self, request: SignVoteRequest) -> Result<Vote, Refusal> {
         self.of(&request.chain_id)?;
-        let mut vote: Vote = request.vote.ok_or_else(|| told("no vote"))?.try_into().map_err(told)?;
+        let mut vote = asked_vote(request)?;
         let step = match vote.vote_type {
             Type::Prevote => Step::Prevote,
             Type::Precommit => Step::Precommit,
@@ -169,7 +169,7 @@ impl Signer {
 
     fn proposal(&mut self, request: SignProposalRequest) -> Result<Proposal, Refusal> {
         self.of(&request.chain_id)?;
-        let mut proposal: Proposal = request.proposal.ok_or_else(|| told("no proposal"))?.try_into().map_err(told)?;
+        let mut proposal = asked_proposal(request)?;
         let timeless = Proposal { timestamp: Some(vote_time()), ..proposal.clone() };
         let bytes = timeless.into_signable_vec(self.chain.clone());
         self.permit(proposal.height.value(), proposal.round.value(), Step::Proposal, &bytes)?;
@@ -191,6 +191,35 @@ impl Signer {
 
     fn sign(&self, message: &[u8]) -> Result<tendermint::Signature, Refusal> {
         tendermint::Signature::try_from(self.key.sign(message).0.as_slice()).map_err(told)
+    }
+}
+
+fn asked_vote(request: SignVoteRequest) -> Result<Vote, Refusal> {
+    request.vote.ok_or_else(|| told("no vote"))?.try_into().map_err(told)
+}
+
+fn asked_proposal(request: SignProposalRequest) -> Result<Proposal, Refusal> {
+    request.proposal.ok_or_else(|| told("no proposal"))?.try_into().map_err(told)
+}
+
+/// Reads a request as far as the guard, which it does not ask, and throws it away: for fuzzing.
+#[cfg(fuzzing)]
+pub(super) fn consider(request: Sum) {
+    match request {
+        Sum::SignVoteRequest(request) => {
+            let Ok(chain) = chain::Id::try_from(request.chain_id.clone()) else { return };
+            if let Ok(vote) = asked_vote(request) {
+                drop(extension_bytes(&chain, &vote));
+                drop(vote.into_signable_vec(chain));
+            }
+        }
+        Sum::SignProposalRequest(request) => {
+            let Ok(chain) = chain::Id::try_from(request.chain_id.clone()) else { return };
+            if let Ok(proposal) = asked_proposal(request) {
+                drop(proposal.into_signable_vec(chain));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use ledger::block::{self, Block};
-use ledger::{Changes, State, View};
+use ledger::{Changes, State, View, block};
 use tendermint::abci::request::{CheckTx, CheckTxKind};
 
 use crate::app::App;
@@ -41,8 +40,7 @@ impl Check {
     /// [`NotTaken::Refused`], also for one that leaves a gap in its author's sequence; [`NotTaken::Full`].
     pub(super) fn judge(&self, app: &App, request: &CheckTx) -> Result<usize, NotTaken> {
         let verified = app.verify_once(&request.tx)?;
-        let (height, time) = app.next();
-        let next = Block::new(app.genesis().chain(), height, time);
+        let next = app.next();
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What CometBFT has already is judged in any case.
         if request.kind == CheckTxKind::New && waiting.len() >= ENTRIES {

@@ -1,7 +1,7 @@
 //! Committing under an engine that keeps the blocks: the state alone becomes durable here.
 
 use anyhow::Context as _;
-use ledger::{State, Verified, block};
+use ledger::{State, block};
 
 use super::{App, Finalized, Instant, PoisonError, lock, pace};
 
@@ -23,25 +23,5 @@ impl App {
         lock(&self.executed).clear();
         *lock(&self.committed_at) = Instant::now();
         Ok(())
-    }
-
-    /// The transaction of these bytes, its signatures checked: once, as long as it is remembered.
-    ///
-    /// # Errors
-    /// As [`block::verify`].
-    pub(crate) fn verify_once(&self, bytes: &[u8]) -> Result<Verified, ledger::Refusal> {
-        let hash = types::Hash::sha256(&[bytes]);
-        if let Some(known) = lock(&self.checked).get(&hash) {
-            return Ok(known.clone());
-        }
-        let verified = block::verify(bytes)?;
-        lock(&self.checked).remember(hash, verified.clone());
-        Ok(verified)
-    }
-
-    /// How many transactions are remembered as checked.
-    #[cfg(test)]
-    pub(crate) fn remembered_checks(&self) -> usize {
-        lock(&self.checked).len()
     }
 }

@@ -1,9 +1,11 @@
 //! Nodes in one process, over loopback.
 
+use bytes::Bytes;
 use libp2p::multiaddr::Protocol;
 use types::Encode as _;
 
-use super::judging::judge;
+use super::judging::{self, judge};
+use super::offers::First;
 use super::*;
 use crate::config::Network;
 use crate::testing::{Bench, RICH, key, transfer};
@@ -60,12 +62,18 @@ async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     running.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+/// A transaction and its name, as it goes into a message.
+fn named(bytes: &Bytes) -> (Hash, Bytes) {
+    (Hash::sha256(&[bytes]), bytes.clone())
+}
+
 /// A peer that counts every copy of a transaction that comes, by who sent it and under which stamp, and
 /// passes none on.
 struct Counter {
     swarm: Swarm<Behaviour>,
     transactions: IdentTopic,
     copies: BTreeMap<(PeerId, u64, Bytes), usize>,
+    messages: usize,
 }
 
 impl Counter {
@@ -101,7 +109,7 @@ impl Counter {
         for peer in peers.clone() {
             swarm.dial(peer).expect("an address");
         }
-        let mut counter = Self { swarm, transactions, copies: BTreeMap::new() };
+        let mut counter = Self { swarm, transactions, copies: BTreeMap::new(), messages: 0 };
         let mesh = |counter: &Self| counter.swarm.behaviour().gossip.mesh_peers(&counter.transactions.hash()).count();
         while mesh(&counter) < peers.len() {
             counter.listen(Duration::from_millis(100)).await;
@@ -118,13 +126,20 @@ impl Counter {
                 if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message, .. })) =
                     self.swarm.select_next_some().await
                 {
-                    let (stamp, bytes) = message.data.split_first_chunk().expect("a stamp");
-                    let copy = (propagation_source, u64::from_be_bytes(*stamp), Bytes::copy_from_slice(bytes));
-                    *self.copies.entry(copy).or_default() += 1;
+                    let (stamp, transactions) = message::read(&message.data).expect("honest nodes write what they read");
+                    self.messages += 1;
+                    for bytes in transactions {
+                        *self.copies.entry((propagation_source, stamp, bytes)).or_default() += 1;
+                    }
                 }
             }
         };
         let () = tokio::time::timeout(time, counting).await.unwrap_or_default();
+    }
+
+    /// Tells everybody.
+    fn tell(&mut self, data: Vec<u8>) {
+        self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data).expect("peers");
     }
 
     fn first_copies(&self, bytes: &Bytes) -> usize {
@@ -152,8 +167,7 @@ async fn a_transaction_crosses_a_link_once_and_never_goes_back() {
     assert!((1..=2).contains(&counter.first_copies(&told)), "{:?}", counter.copies);
     // From the counter to both of them: neither tells it back.
     let own = one.transfer(1);
-    let data = [&[0; 8], &own[..]].concat();
-    counter.swarm.behaviour_mut().gossip.publish(counter.transactions.clone(), data).expect("two peers");
+    counter.tell(message::write(message::FIRST, &[named(&own)]));
     counter.listen(Duration::from_secs(2)).await;
     for arrivals in &mut arrivals {
         assert_eq!(next(arrivals).await, own);
@@ -199,7 +213,8 @@ async fn who_tells_the_same_at_the_same_time_does_no_wrong() {
             heights += usize::from(gossip.swarm.behaviour_mut().gossip.publish(gossip.heights.clone(), data).is_ok());
         }
         gossip.app.submit(transaction.clone()).expect("a transfer that can be paid");
-        gossip.offer_first(&transaction);
+        gossip.gathering.add(transaction.clone());
+        gossip.offer_ready();
     }
     assert_eq!(heights, 20, "each told all before it heard any");
     let () = tokio::time::timeout(Duration::from_secs(3), async {
@@ -256,9 +271,12 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
         ("nothing", &transactions, Vec::new()),
         ("half a stamp", &transactions, vec![0; 4]),
         ("a stamp alone", &transactions, stamped(&[])),
+        ("no transaction", &transactions, stamped(&[0])),
         ("noise", &transactions, stamped(&[7; 300])),
-        ("a forged signature", &transactions, stamped(&forged)),
-        ("a gap", &transactions, stamped(&bench.transfer(9))),
+        ("a transaction of noise", &transactions, message::write(message::FIRST, &[named(&vec![7; 300].into())])),
+        ("a forged signature", &transactions, message::write(message::FIRST, &[named(&forged.into())])),
+        ("a gap", &transactions, message::write(message::FIRST, &[named(&bench.transfer(9))])),
+        ("two offered again", &transactions, message::write(window(), &[named(&bench.transfer(9)), named(&bench.transfer(10))])),
         ("no height", &heights, vec![9]),
         ("half a height", &heights, vec![255; 8]),
         ("too long a height", &heights, vec![255; 17]),
@@ -342,10 +360,11 @@ fn messages_are_judged_by_what_the_mempool_says() {
     let bench = Bench::new();
     let check = |story: &str, bytes: Bytes, offered_again: bool, expected: MessageAcceptance, waiting: usize| {
         let hash = Hash::sha256(&[&bytes]);
-        let (verdict, held) = judge(&bench.app, vec![(bytes, offered_again)]).remove(0);
-        assert_eq!(format!("{verdict:?}"), format!("{expected:?}"), "{story}");
+        let verdict = judge(&bench.app, vec![judging::Message { transactions: vec![bytes], offered_again }]).remove(0);
+        assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(bench.app.waiting(), waiting, "{story}");
-        assert_eq!((held, bench.app.is_held(&hash)), (story.contains("gap").then_some(hash), story.contains("gap")), "{story}");
+        let held: Vec<Hash> = story.contains("gap").then_some(hash).into_iter().collect();
+        assert_eq!((bench.app.is_held(&hash), verdict.held, verdict.left), (!held.is_empty(), held, Vec::new()), "{story}");
     };
     let mut forged = bench.transfer(0).to_vec();
     *forged.last_mut().expect("a signature") ^= 1;
@@ -369,6 +388,76 @@ fn messages_are_judged_by_what_the_mempool_says() {
     check("included", bench.transfer(0), true, MessageAcceptance::Ignore, 0);
 }
 
+#[test]
+fn a_message_goes_on_only_if_all_of_it_may() {
+    use MessageAcceptance::{Accept, Ignore, Reject};
+    let good = |bench: &Bench, number| bench.transfer(number);
+    let mut forged = Bench::new().transfer(0).to_vec();
+    *forged.last_mut().expect("a signature") ^= 1;
+    // What a message has, beside 0 which waits: transactions by their sequence. What becomes of it; what is held then, and what is left to
+    // this node.
+    type Row<'a> = (&'a str, &'a [u64], bool, bool, MessageAcceptance, &'a [u64], &'a [u64]);
+    let rows: [Row<'_>; 9] = [
+        ("all are new", &[1, 2, 3], false, false, Accept, &[], &[]),
+        ("one is new", &[0, 1], false, false, Accept, &[], &[]),
+        ("none is new", &[0], false, false, Ignore, &[], &[]),
+        ("none is new, offered again", &[0], true, false, Accept, &[], &[]),
+        ("out of order", &[2, 1], false, false, Accept, &[], &[]),
+        ("one is behind a gap", &[1, 3], false, false, Ignore, &[3], &[1]),
+        ("the same twice", &[1, 1], false, false, Accept, &[], &[]),
+        ("one is forged", &[1, 2], false, true, Reject, &[], &[1, 2]),
+        ("none is new and one is forged", &[0], false, true, Reject, &[], &[]),
+    ];
+    for (story, sequences, offered_again, with_forged, expected, held, left) in rows {
+        let bench = Bench::new();
+        bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
+        let mut transactions: Vec<Bytes> = sequences.iter().map(|number| good(&bench, *number)).collect();
+        transactions.extend(with_forged.then(|| Bytes::from(forged.clone())));
+        let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again }]).remove(0);
+        assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
+        assert_eq!(verdict.held, held.iter().map(|number| named(&good(&bench, *number)).0).collect::<Vec<_>>(), "{story}");
+        assert_eq!(verdict.left, left.iter().map(|number| named(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
+    }
+    // One that a block has: its message is nobody's fault, and the others do not suffer for it.
+    let bench = Bench::new();
+    bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
+    bench.make(1);
+    let message = judging::Message { transactions: vec![good(&bench, 0), good(&bench, 1)], offered_again: false };
+    let verdict = judge(&bench.app, vec![message]).remove(0);
+    assert!(matches!(verdict.acceptance, Ignore), "{verdict:?}");
+    assert_eq!((verdict.held, verdict.left), (Vec::new(), vec![named(&good(&bench, 1))]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_ready_together_travels_together_and_none_for_another() {
+    let (one, two) = (Bench::new(), Bench::new());
+    let mut arrivals = [one.app.arrivals(), two.app.arrivals()];
+    let (first, first_address) = listening(&one, 21, Vec::new()).await;
+    let (second, _) = listening(&two, 22, vec![first_address.clone()]).await;
+    let running = [first, second].map(|gossip| tokio::spawn(gossip.run()));
+    // The counter is the first one's neighbour alone, so the second hears what the first passes on or offers.
+    let making = Counter::new(&one, 23, vec![first_address]);
+    let mut counter = tokio::time::timeout(PATIENCE, making).await.expect("they know each other");
+    counter.tell(message::write(message::FIRST, &[named(&one.transfer(0)), named(&one.transfer(5))]));
+    counter.listen(Duration::from_secs(2)).await;
+    for arrivals in &mut arrivals {
+        assert_eq!(next(arrivals).await, one.transfer(0), "what rode with one behind a gap");
+    }
+    assert!(!two.app.is_waiting(&named(&one.transfer(5)).0), "nobody may ever have to pay for it");
+    // Thirty that become ready at once, a message for each of which nobody needs.
+    counter.messages = 0;
+    let many: Vec<Bytes> = (1..=4).chain(6..32).map(|number| one.transfer(number)).collect();
+    assert!(one.app.submit_all(&many).iter().all(Result::is_ok));
+    counter.listen(Duration::from_secs(2)).await;
+    for number in 1..32 {
+        assert_eq!(next(&mut arrivals[1]).await, one.transfer(number));
+    }
+    let copies: usize = many.iter().map(|bytes| counter.first_copies(bytes)).sum();
+    assert_eq!(copies, many.len(), "each once: {:?}", counter.copies);
+    assert!(counter.messages <= 4, "{} messages", counter.messages);
+    running.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_judged_soon_is_handed_back() {
     let bench = Bench::new();
@@ -377,7 +466,7 @@ async fn what_cannot_be_judged_soon_is_handed_back() {
     let message = |number: u64| Received {
         id: gossipsub::MessageId::from(number.to_be_bytes().to_vec()),
         from: libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key").public().to_peer_id(),
-        bytes: bench.transfer(number),
+        transactions: vec![bench.transfer(number)],
         offered_again: false,
     };
     let full = async {
@@ -451,6 +540,7 @@ async fn what_nobody_could_take_is_offered_again() {
     let bench = Bench::new();
     let (mut gossip, _) = listening(&bench, 21, Vec::new()).await;
     let bytes = bench.transfer(0);
-    gossip.offer_first(&bytes);
+    gossip.gathering.add(bytes.clone());
+    gossip.offer_ready();
     assert_eq!(gossip.offers.first(&Hash::sha256(&[&bytes])), First::New, "nobody was there");
 }

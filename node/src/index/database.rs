@@ -20,7 +20,7 @@ pub(crate) const READERS: u32 = 4;
 /// How many rows one statement writes.
 const ROWS: usize = 64;
 
-/// The tables, in the words of both databases.
+/// The tables, in SQLite's words; PostgreSQL's are nearly the same.
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
 /// Every table, so that all can be emptied.
@@ -90,24 +90,37 @@ impl Statement {
         Self { sql: sql.into(), values, must_change: false }
     }
 
-    /// Statements that insert these rows, in their order. `rest`: what follows the values.
-    pub(crate) fn insert(table: &str, rows: &[Vec<Cell>], rest: &str) -> Vec<Self> {
-        let statement = |rows: &[Vec<Cell>]| {
-            let mut place = 0;
-            let row = |row: &Vec<Cell>| {
-                let marks: Vec<String> = row
-                    .iter()
-                    .map(|_| {
-                        place += 1;
-                        format!("${place}")
-                    })
-                    .collect();
-                format!("({})", marks.join(", "))
-            };
-            let marks: Vec<String> = rows.iter().map(row).collect();
-            Self::new(format!("INSERT INTO {table} VALUES {} {rest}", marks.join(", ")), rows.concat())
-        };
-        rows.chunks(ROWS).map(statement).collect()
+    /// Statements that insert these rows, in their order. `rest`: what follows the values. These have no names (`?`, not `$1`): SQLite
+    /// would look up each in a list of all.
+    pub(crate) fn insert(table: &str, rows: Vec<Vec<Cell>>, rest: &str) -> Vec<Self> {
+        let mut statements = Vec::new();
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let (mut sql, mut values) = (format!("INSERT INTO {table} VALUES "), Vec::new());
+            for row in rows.by_ref().take(ROWS) {
+                sql.push_str(if values.is_empty() { "(" } else { ", (" });
+                sql.push_str(&["?"].repeat(row.len()).join(", "));
+                sql.push(')');
+                values.extend(row);
+            }
+            sql.push(' ');
+            sql.push_str(rest);
+            statements.push(Self::new(sql, values));
+        }
+        statements
+    }
+
+    /// The same with the names that PostgreSQL wants.
+    pub(crate) fn numbered(self) -> Self {
+        let mut sql = String::with_capacity(2 * self.sql.len());
+        for (place, part) in self.sql.split('?').enumerate() {
+            if place > 0 {
+                sql.push('$');
+                sql.push_str(&place.to_string());
+            }
+            sql.push_str(part);
+        }
+        Self { sql: sql.into(), ..self }
     }
 }
 

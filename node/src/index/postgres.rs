@@ -29,8 +29,8 @@ impl Postgres {
         let options = options.application_name("zynk");
         let pool = |connections: u32| PgPoolOptions::new().max_connections(connections).acquire_timeout(WAIT);
         let writer = pool(1).connect_with(options.clone()).await.map_err(trouble)?;
-        // Texts are in the order of their bytes, as in this program and in SQLite.
-        let schema = SCHEMA.replace(" TEXT", " TEXT COLLATE \"C\"");
+        // Texts are in the order of their bytes, as in this program and in SQLite; how rows lie is SQLite's own.
+        let schema = SCHEMA.replace(" TEXT", " TEXT COLLATE \"C\"").replace(" WITHOUT ROWID", "");
         let tables = Migration::new(1, "the tables".into(), MigrationType::Simple, AssertSqlSafe(schema).into_sql_str(), false);
         Migrator::with_migrations(vec![tables]).run(&writer).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => trouble(error),
@@ -45,6 +45,7 @@ impl Postgres {
 #[async_trait]
 impl Database for Postgres {
     async fn write(&self, statements: Vec<Statement>) -> Result<(), Trouble> {
+        let statements = statements.into_iter().map(Statement::numbered).collect();
         let all = self.writer.begin().await.map_err(trouble)?;
         if run(all, statements).await.map_err(trouble)? { Ok(()) } else { Err(Trouble::Moved) }
     }

@@ -86,7 +86,7 @@ impl Rows {
                 Body::RegisterLog { .. } => {
                     let log = LogId::derive(chain, &author, transaction.sequence);
                     let row = vec![log.to_string().into(), author.to_string().into(), height.into(), place.into(), 0i64.into()];
-                    self.changes.extend(Statement::insert("logs", &[row], "ON CONFLICT (log) DO NOTHING"));
+                    self.changes.extend(Statement::insert("logs", vec![row], "ON CONFLICT (log) DO NOTHING"));
                 }
                 Body::RetireLog { log } => {
                     let values = vec![height.into(), log.to_string().into()];
@@ -115,7 +115,7 @@ impl Rows {
         self.operations.push(vec![height.into(), place.into(), did.clone().into(), signed.sequence.into(), signed.operation.name().into()]);
         let row = vec![did.into(), height.into(), place.into(), 1i64.into(), height.into()];
         let known = "ON CONFLICT (did) DO UPDATE SET operations = identities.operations + 1, changed = excluded.changed";
-        self.changes.extend(Statement::insert("identities", &[row], known));
+        self.changes.extend(Statement::insert("identities", vec![row], known));
     }
 
     fn power(&mut self, height: u64, key: &PublicKey, power: u64) {
@@ -123,7 +123,7 @@ impl Rows {
         self.powers.push(vec![height.into(), address.clone().into(), power.into()]);
         let row = vec![address.into(), hex::encode(key.to_bytes()).into(), height.into(), power.into(), height.into()];
         let known = "ON CONFLICT (address) DO UPDATE SET power = excluded.power, changed = excluded.changed";
-        self.changes.extend(Statement::insert("validators", &[row], known));
+        self.changes.extend(Statement::insert("validators", vec![row], known));
         self.count += 1;
     }
 
@@ -152,7 +152,7 @@ impl Rows {
 
     /// The statements that write all of it.
     pub(crate) fn into_statements(self) -> Vec<Statement> {
-        let insert = |table, rows: Vec<Vec<Cell>>, rest| Statement::insert(table, &rows, rest);
+        let insert = Statement::insert;
         let mut all = insert("blocks", self.blocks, "");
         all.extend(insert("transactions", self.transactions, ""));
         all.extend(insert("attributes", self.attributes, ""));

@@ -15,7 +15,7 @@ CREATE INDEX transactions_by_hash ON transactions (hash);
 CREATE TABLE attributes (
     height BIGINT NOT NULL, place BIGINT NOT NULL, event BIGINT NOT NULL, item BIGINT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
     number TEXT, moment TEXT, PRIMARY KEY (height, place, event, item)
-);
+) WITHOUT ROWID;
 CREATE INDEX attributes_by_value ON attributes (key, value, height, place);
 CREATE INDEX attributes_by_number ON attributes (key, number, height, place) WHERE number IS NOT NULL;
 CREATE INDEX attributes_by_moment ON attributes (key, moment, height, place) WHERE moment IS NOT NULL;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{SqlitePool, SqliteRow, SqliteSynchronous};
 use sqlx::{SqlSafeStr as _, Sqlite as Db};
 
 use super::database::{Cell, Database, MAX_QUESTION, READERS, SCHEMA, Statement, Trouble, WAIT, speak};
@@ -31,13 +31,8 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// Opens the file, or makes it.
     pub(crate) async fn open(path: &Path) -> Result<Self, Trouble> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(WAIT);
-        let pool = |connections: u32| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(WAIT);
+        let options = rpc::sqlite::options(path, WAIT).synchronous(SqliteSynchronous::Normal);
+        let pool = |connections: u32| rpc::sqlite::pool(connections, WAIT);
         let writer = pool(1).connect_with(options.clone()).await.map_err(trouble)?;
         let tables = Migration::new(1, "the tables".into(), MigrationType::Simple, SCHEMA.into_sql_str(), false);
         Migrator::with_migrations(vec![tables]).run(&writer).await.map_err(|error| match error {

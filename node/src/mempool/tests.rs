@@ -9,7 +9,7 @@ use ledger::account::Account;
 use ledger::block;
 use ledger::state::key as at;
 use ledger::{Body, Params, Payer, Transaction};
-use types::{ChainId, Encode as _, Millis, SigningKey};
+use types::{ChainId, Encode as _, Hash, Millis, SigningKey};
 
 use super::*;
 use crate::testing::key;
@@ -126,7 +126,10 @@ impl World {
     fn take(&mut self, wish: Wish) -> Result<usize, NotTaken> {
         let (bytes, verified) = self.verified(wish);
         let next = Block::new(&self.chain, Height(self.height), Millis::default());
-        self.mempool.take(&self.state, next, bytes, verified).map(|taken| taken.ready.len())
+        let told = self.mempool.would_take(&self.state, next, bytes.clone(), verified.clone());
+        let taken = self.mempool.take(&self.state, next, bytes, verified).map(|taken| taken.ready.len());
+        assert!(told.is_ok() || taken.is_err(), "{wish:?} was taken, and was told before: {told:?}");
+        taken
     }
 
     /// Takes them all, ready or held.

@@ -1,4 +1,6 @@
-//! What the mempool would say to a transaction, without taking it.
+//! What the mempool makes of a transaction, before anything is changed by it.
+
+use std::cmp::Ordering;
 
 use bytes::Bytes;
 use ledger::block::Block;
@@ -8,12 +10,45 @@ use types::Hash;
 use super::queue::Waiting;
 use super::{Mempool, NotTaken, effect};
 
+/// How a transaction comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entrance {
+    /// As its author's next.
+    Next,
+    /// Behind a gap.
+    BehindGap,
+    /// In place of one that is ready.
+    ForReady,
+    /// In place of one that is held.
+    ForHeld,
+}
+
 impl Mempool {
     /// Whether [`Mempool::take`] would take it, if there were room.
     ///
     /// # Errors
     /// [`NotTaken`]: what it would answer.
     pub fn would_take(&self, view: &dyn View, block: Block<'_>, bytes: Bytes, verified: Verified) -> Result<(), NotTaken> {
+        let (waiting, entrance) = self.examine(view, block, bytes, verified)?;
+        match entrance {
+            Entrance::Next => Ok(self.effect(view, block, &waiting).map(drop)?),
+            Entrance::BehindGap => Ok(effect::could_be_charged(view, &self.shelf.purses, block, &waiting.verified)?),
+            Entrance::ForReady | Entrance::ForHeld => Ok(()),
+        }
+    }
+
+    /// How a transaction whose signatures hold would come in, by its name, its chain and its place among those that wait.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: it waits, is of another chain, its sequence was used, or it pays too little for a replacement or has no
+    /// room as one.
+    pub(super) fn examine(
+        &self,
+        view: &dyn View,
+        block: Block<'_>,
+        bytes: Bytes,
+        verified: Verified,
+    ) -> Result<(Waiting, Entrance), NotTaken> {
         let hash = Hash::sha256(&[&bytes]);
         if self.shelf.names.contains_key(&hash) {
             return Err(NotTaken::Waiting);
@@ -27,11 +62,16 @@ impl Mempool {
         let (author, sequence) = waiting.place();
         let next = self.next(view, &author);
         let other = self.shelf.queues.get(&author).and_then(|queue| queue.waiting(sequence));
-        match (other, sequence.cmp(&next)) {
-            (Some(other), _) => self.check_replacement(other, &waiting),
-            (None, std::cmp::Ordering::Less) => Err(Refusal::StaleSequence { found: sequence, expected: next }.into()),
-            (None, std::cmp::Ordering::Equal) => Ok(self.effect(view, block, &waiting).map(drop)?),
-            (None, std::cmp::Ordering::Greater) => Ok(effect::could_be_charged(view, &self.shelf.purses, block, &waiting.verified)?),
+        if let Some(other) = other {
+            self.check_replacement(other, &waiting)?;
         }
+        let entrance = match (other, sequence.cmp(&next)) {
+            (Some(_), Ordering::Less) => Entrance::ForReady,
+            (Some(_), _) => Entrance::ForHeld,
+            (None, Ordering::Less) => return Err(Refusal::StaleSequence { found: sequence, expected: next }.into()),
+            (None, Ordering::Equal) => Entrance::Next,
+            (None, Ordering::Greater) => Entrance::BehindGap,
+        };
+        Ok((waiting, entrance))
     }
 }

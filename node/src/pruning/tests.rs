@@ -9,8 +9,8 @@ use super::*;
 use crate::app::App;
 use crate::snapshot::Shelf;
 use crate::snapshot::restore::restore;
-use crate::snapshot::tests::{basis, eventful, follow, shelve};
-use crate::testing::genesis;
+use crate::snapshot::tests::{basis, shelve};
+use crate::testing::{eventful, follow, genesis};
 
 fn height(height: u64) -> Height {
     Height::try_from(height).expect("a height")

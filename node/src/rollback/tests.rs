@@ -6,8 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::App;
 use crate::replay::{ReplayError, replay};
-use crate::snapshot::tests::{eventful, follow};
-use crate::testing::{Bench, genesis};
+use crate::testing::{Bench, eventful, follow, genesis};
 
 /// Puts a chain into a home.
 fn settle(bench: Bench) -> (TempDir, Home) {

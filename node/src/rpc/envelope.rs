@@ -61,6 +61,18 @@ pub fn read(bytes: &[u8]) -> Result<Message, Fault> {
     }
 }
 
+/// Reads a WebSocket message, which is no batch.
+///
+/// # Errors
+/// As [`read`], under no id; [`Fault::Request`] for a batch.
+pub fn read_alone(bytes: &[u8]) -> Read {
+    match read(bytes) {
+        Ok(Message::One(read)) => read,
+        Ok(Message::Batch(_)) => Err((Value::Null, Fault::Request("batches are not taken over a WebSocket".to_owned()))),
+        Err(fault) => Err((Value::Null, fault)),
+    }
+}
+
 fn read_one(value: Value) -> Read {
     let id = value.get("id").filter(|id| is_id(id)).cloned().unwrap_or_default();
     let refused = |reason: String| Err((id.clone(), Fault::Request(reason)));

@@ -13,8 +13,9 @@ use consensus::{Application as _, Host as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tendermint::abci::request;
+use tendermint::abci::response::CheckTx;
 use tendermint::abci::types::ExecTxResult;
-use tendermint::abci::{Code, request};
 use tendermint::block::signed_header::SignedHeader;
 use tendermint::block::{Block, Commit, Height};
 use tendermint::merkle::{self, simple_hash_from_byte_vectors};
@@ -122,6 +123,7 @@ pub(super) async fn call(door: &Arc<Door>, method: Method, params: Params) -> Re
     match method {
         Method::BroadcastTxAsync => broadcast_async(door, transaction(&params)?),
         Method::BroadcastTxCommit => broadcast_commit(door, transaction(&params)?).await,
+        Method::BroadcastTxSync => broadcast_sync(door, transaction(&params)?).await,
         Method::BlockSearch => search::blocks(door, &params).await,
         Method::ConsensusState => engine::consensus_state(door).await,
         Method::DumpConsensusState => engine::dump_consensus_state(door, &door.info).await,
@@ -158,7 +160,6 @@ fn read(app: &App, info: &Info, method: Method, params: &Params) -> Result<Value
         Method::BlockResults => results(app, at(app, params)?),
         Method::Blockchain => history::blockchain(app, params),
         Method::BroadcastEvidence => broadcast_evidence(app, params),
-        Method::BroadcastTxSync => broadcast_sync(app, transaction(params)?),
         Method::CheckTx => waiting::check(app, transaction(params)?),
         Method::Commit => signed_header(app, at(app, params)?),
         Method::ConsensusParams => {
@@ -181,6 +182,7 @@ fn read(app: &App, info: &Info, method: Method, params: &Params) -> Result<Value
         Method::BlockSearch
         | Method::BroadcastTxAsync
         | Method::BroadcastTxCommit
+        | Method::BroadcastTxSync
         | Method::ConsensusState
         | Method::DumpConsensusState
         | Method::Health
@@ -395,29 +397,25 @@ fn transaction(params: &Params) -> Result<Bytes, Fault> {
 }
 
 /// Into the mempool in the background: only that it was received is answered.
-fn broadcast_async(door: &Arc<Door>, bytes: Bytes) -> Result<Value, Fault> {
+fn broadcast_async(door: &Door, bytes: Bytes) -> Result<Value, Fault> {
     let answer = checked(&Hash::sha256(&[&bytes]), Ok(()));
-    door.in_background(move |door| {
-        if let Err(refusal) = door.app.submit(bytes) {
-            tracing::debug!(%refusal, "refused a transaction that was sent without waiting");
-        }
-    })?;
+    door.intake.leave(bytes)?;
     Ok(answer)
 }
 
-fn broadcast_sync(app: &App, bytes: Bytes) -> Result<Value, Fault> {
+async fn broadcast_sync(door: &Door, bytes: Bytes) -> Result<Value, Fault> {
     let hash = Hash::sha256(&[&bytes]);
-    Ok(checked(&hash, app.submit(bytes).map(drop)))
+    Ok(checked(&hash, door.intake.submit(bytes).await?))
 }
 
 /// Into the mempool, and then waits for the block.
 async fn broadcast_commit(door: &Arc<Door>, bytes: Bytes) -> Result<Value, Fault> {
     let hash = Hash::sha256(&[&bytes]);
     let mut blocks = door.app.blocks();
-    let taken = door.blocking(move |door| door.app.submit(bytes).map(drop)).await?;
+    let taken = door.intake.submit(bytes).await?;
     let refused = taken.is_err();
     let answer = |check: Result<(), NotTaken>, result: &ExecTxResult, height: Height| {
-        let check_tx = check_json(&check)?;
+        let check_tx = check_json(check)?;
         let (name, height) = (hex::encode_upper(hash.0), height.to_string());
         Ok(json!({"check_tx": check_tx, "tx_result": result_json(result)?, "hash": name, "height": height}))
     };
@@ -458,21 +456,16 @@ fn included(app: &App, hash: &Hash) -> Option<(ExecTxResult, Height)> {
 
 /// What the mempool said, as `broadcast_tx_sync` answers it.
 fn checked(hash: &Hash, taken: Result<(), NotTaken>) -> Value {
-    let (code, codespace, log) = refusal(&taken);
-    json!({"code": code, "data": "", "log": log, "codespace": codespace, "hash": hex::encode_upper(hash.0)})
+    let CheckTx { code, codespace, log, .. } = check_tx(taken);
+    json!({"code": code.value(), "data": "", "log": log, "codespace": codespace, "hash": hex::encode_upper(hash.0)})
 }
 
-pub(super) fn check_json(taken: &Result<(), NotTaken>) -> Result<Value, Fault> {
-    let (code, codespace, log) = refusal(taken);
-    let (code, codespace) = (Code::from(code), codespace.to_owned());
-    to_json(&tendermint::abci::response::CheckTx { code, codespace, log, ..Default::default() })
+pub(super) fn check_json(taken: Result<(), NotTaken>) -> Result<Value, Fault> {
+    to_json(&check_tx(taken))
 }
 
-fn refusal(taken: &Result<(), NotTaken>) -> (u32, &'static str, String) {
-    match taken {
-        Ok(()) => (0, "", String::new()),
-        Err(refusal) => (refusal.code(), refusal.codespace(), refusal.to_string()),
-    }
+fn check_tx(taken: Result<(), NotTaken>) -> CheckTx {
+    taken.map_or_else(CheckTx::from, |()| CheckTx::default())
 }
 
 /// Height 0, of no block; the type's default is 1.

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::answer::{self, Callee as _};
 use super::envelope::{self, Call, Read};
 use super::error::Fault;
-use super::events;
 use super::params::Params;
-use super::{Door, error_answer, result_answer};
+use super::{Door, events};
 use crate::index::query::Query;
 
 /// At most this many subscriptions a connection.
@@ -76,7 +76,7 @@ async fn converse(socket: &mut WebSocket, door: &Arc<Door>) -> End {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Gone,
                 };
                 let before = subscriptions.len();
-                let answer = answer(door, &bytes, &mut subscriptions).await;
+                let answer = answer(door, envelope::read_alone(&bytes), &mut subscriptions).await;
                 if before == 0 && !subscriptions.is_empty() {
                     // What came before the first subscription is not for it.
                     blocks = blocks.resubscribe();
@@ -118,15 +118,7 @@ async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
     }
 }
 
-async fn answer(door: &Arc<Door>, bytes: &[u8], subscriptions: &mut Vec<Subscription>) -> String {
-    match envelope::read(bytes) {
-        Ok(envelope::Message::One(read)) => answer_one(door, read, subscriptions).await,
-        Ok(envelope::Message::Batch(_)) => Fault::Request("batches are not taken over a WebSocket".to_owned()).answer(&Value::Null),
-        Err(fault) => fault.answer(&Value::Null),
-    }
-}
-
-async fn answer_one(door: &Arc<Door>, read: Read, subscriptions: &mut Vec<Subscription>) -> String {
+async fn answer(door: &Arc<Door>, read: Read, subscriptions: &mut Vec<Subscription>) -> String {
     let Call { id, method, params } = match read {
         Ok(call) => call,
         Err((id, fault)) => return fault.answer(&id),
@@ -140,10 +132,7 @@ async fn answer_one(door: &Arc<Door>, read: Read, subscriptions: &mut Vec<Subscr
         }),
         _ => door.call(&method, params).await,
     };
-    match result {
-        Ok(result) => result_answer(&id, &result),
-        Err(fault) => error_answer(&id, &fault),
-    }
+    answer::text(&id, &result)
 }
 
 fn subscribe(id: &Value, params: Value, subscriptions: &mut Vec<Subscription>) -> Result<Value, Fault> {

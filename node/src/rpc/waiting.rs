@@ -24,5 +24,5 @@ pub(super) fn count(app: &App) -> Value {
 
 /// What the mempool would say to a transaction. It does not take it.
 pub(super) fn check(app: &App, bytes: Bytes) -> Result<Value, Fault> {
-    check_json(&app.would_take(bytes))
+    check_json(app.would_take(bytes))
 }

@@ -61,6 +61,7 @@ pub fn restore(
         anchors: Anchors::default(),
         headers: Headers::new(genesis, basis)?,
         stage: 0,
+        left: [manifest.entries, manifest.anchors, manifest.headers],
     };
     for number in 0..manifest.chunks.len() {
         let bytes = chunk(number)?;
@@ -101,6 +102,8 @@ struct Restoring<'a> {
     headers: Headers,
     /// The kind of record that came last.
     stage: u8,
+    /// How many records of each kind may come yet: the disk was asked for room for so many.
+    left: [u64; 3],
 }
 
 impl Restoring<'_> {
@@ -123,6 +126,8 @@ impl Restoring<'_> {
                 std::mem::replace(&mut batch, self.store.batch()).write_later().map_err(database)?;
                 self.reach(stage)?;
             }
+            let left = &mut self.left[usize::from(stage)];
+            *left = left.checked_sub(1).ok_or_else(|| bad("is one more than the manifest says".to_owned()))?;
             match record {
                 Record::Entry { key, value } => {
                     if self.last_key.as_deref().is_some_and(|last| last >= &*key) {

@@ -1,65 +1,33 @@
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use audit::{LogId, SignedAnchor};
-use consensus::evidence::misbehavior;
-use consensus::host::Decided;
-use consensus::{Application as _, Host as _};
-use ledger::Body;
+use audit::LogId;
+use consensus::Host as _;
 use serde_json::json;
 use tempfile::TempDir;
 use tendermint::Time;
-use tendermint::abci::request;
+use tendermint::block::Height;
 use tendermint::block::signed_header::SignedHeader;
-use types::{Amount, Encode as _, Reader};
+use types::Reader;
 
+use super::record::Record;
 use super::restore::{Basis, restore};
 use super::*;
 use crate::app::App;
 use crate::store::Store;
+use crate::store::frozen::Frozen;
 use crate::store::light::Light;
-use crate::testing::{Bench, RICH, genesis, key, transfer};
+use crate::testing::{Bench, RICH, at_second, eventful, follow, genesis, key};
 use crate::tree;
-
-/// Blocks at fixed times with transfers, a log with anchors, and two changes of power, a height each: a chain that is the same every time.
-pub(crate) fn eventful(blocks: u64) -> Bench {
-    let bench = Bench::new();
-    let chain = bench.app.genesis().chain().clone();
-    let rich = key(RICH).public().address();
-    let log = LogId::derive(&chain, &rich, 1);
-    let (batch, _) =
-        audit::testing::stamped(audit::Body::File { content: Hash::sha256(&[b"content"]), size: 7, name: None }, [Hash([1; 32])]);
-    let anchor = SignedAnchor::sign(audit::testing::anchor(&chain, log, &batch), &key(42));
-    let delegate =
-        |seed: u8, amount: u64| Body::Delegate { validator: key(seed).public().address(), amount: Amount(amount * Amount::ZYNK.0) };
-    let bodies = [
-        transfer(),
-        Body::RegisterLog { key: key(42).public(), bond: Amount(10_000_000) },
-        Body::Anchor(Box::new(anchor)),
-        delegate(2, 3),
-        transfer(),
-        delegate(3, 7),
-    ];
-    let mut bodies = (0u64..).zip(bodies);
-    for block in 1..=blocks {
-        if let Some((sequence, body)) = bodies.next() {
-            bench.app.submit(bench.transaction(sequence, body).to_bytes().into()).expect("it is taken");
-        }
-        bench.make_block_at(at_second(block));
-    }
-    bench
-}
-
-fn at_second(block: u64) -> Time {
-    genesis().time().checked_add(std::time::Duration::from_secs(block)).expect("a time")
-}
 
 /// A snapshot of the bench's tip on a shelf.
 pub(crate) fn shelve(bench: &Bench, shelf: &Shelf) -> Manifest {
     let tip = bench.app.chain().tip().value();
     let view = Frozen::new(bench.app.store());
-    write(&view, bench.app.genesis(), tip, shelf, &AtomicBool::new(false)).expect("written").expect("not stopped")
+    let source = Source { view: &view, genesis: bench.app.genesis(), height: tip };
+    source.write(shelf, &AtomicBool::new(false)).expect("written").expect("not stopped")
 }
 
 /// What a light client would have verified of a height.
@@ -98,7 +66,14 @@ impl Copy {
     /// The snapshot of somebody who lies, but names what it sends.
     fn with(&self, records: &[Record]) -> Self {
         let chunk: Vec<u8> = records.iter().flat_map(|record| record.to_bytes().expect("bytes")).collect();
-        let manifest = Manifest { chunks: vec![Hash::sha256(&[&chunk])], ..self.manifest.clone() };
+        let count = |kind: fn(&Record) -> bool| records.iter().filter(|record| kind(record)).count() as u64;
+        let manifest = Manifest {
+            entries: count(|record| matches!(record, Record::Entry { .. })),
+            anchors: count(|record| matches!(record, Record::Anchor { .. })),
+            headers: count(|record| matches!(record, Record::Block(_))),
+            chunks: vec![Hash::sha256(&[&chunk])],
+            ..self.manifest.clone()
+        };
         Self { manifest, chunks: vec![chunk] }
     }
 
@@ -156,30 +131,10 @@ fn a_restored_node_is_as_if_it_had_executed_every_block() {
     // The next snapshot of both is the same, byte for byte.
     let others = Shelf::open(folder.path().join("others"), 1).expect("a shelf");
     let view = Frozen::new(app.store());
-    let own = write(&view, &genesis(), 13, &others, &AtomicBool::new(false)).expect("written").expect("not stopped");
+    let source = Source { view: &view, genesis: &genesis(), height: 13 };
+    let own = source.write(&others, &AtomicBool::new(false)).expect("written").expect("not stopped");
     assert_eq!(own.hash(), shelve(&bench, &shelf).hash());
     assert_eq!(shelf.list().len(), 1, "the old one made place");
-}
-
-/// Commits the block of one application to another.
-pub(crate) fn follow(app: &App, from: &App, height: Height) {
-    let (block, seen_commit) = from.store().block(height).expect("a block");
-    let chain = app.chain();
-    chain.check(&block, app.store()).expect("it follows");
-    let hash = block.header.hash();
-    let outcome = app.finalize_block(request::FinalizeBlock {
-        txs: block.data.iter().cloned().map(Into::into).collect(),
-        decided_last_commit: chain.commit_info(block.last_commit.as_ref()),
-        misbehavior: misbehavior(&block.evidence),
-        hash,
-        height,
-        time: block.header.time,
-        next_validators_hash: block.header.next_validators_hash,
-        proposer_address: block.header.proposer_address,
-    });
-    let state = chain.after(&block, &outcome).expect("a change that can be");
-    let id = consensus::commit::block_id(hash);
-    app.commit_block(Decided { block, id, seen_commit, outcome, state }).expect("durable");
 }
 
 #[test]
@@ -238,6 +193,9 @@ fn whatever_is_bent_is_refused_and_named() {
         }
     };
     refused("an entry changed", &bent(&richer), 9107, "root");
+    let mut more = honest.clone();
+    more.manifest.entries -= 1;
+    refused("an entry more than it says", &more, 9106, "is one more than the manifest says");
     refused("no entries", &honest.with(&records[first_anchor..]), 9107, "root");
     refused("an anchor left out", &bent(&|records| drop(records.remove(first_anchor))), 9108, "it has 1, these are 0");
     let moved = |records: &mut Vec<Record>| {
@@ -306,6 +264,9 @@ fn a_manifest_is_read_strictly() {
     assert_eq!(bent(&|json| json["height"] = json!(0)), Some(9102));
     assert_eq!(bent(&|json| json["height"] = json!(u64::MAX)), Some(9102));
     assert_eq!(bent(&|json| json["chunks"] = json!(["00"])), Some(9102));
+    for bytes in [0, MAX_CHUNK as u64 + 1, u64::MAX] {
+        assert_eq!(bent(&|json| json["bytes"] = json!(bytes)), Some(9102), "one chunk of {bytes} bytes");
+    }
     assert_eq!(Manifest::parse(b"").map_err(|error| error.code()), Err(9102));
 }
 
@@ -359,9 +320,10 @@ fn what_is_not_whole_is_neither_offered_nor_left() {
     assert!(shelf.manifest(5).is_none() && shelf.chunk(6, 0).is_none() && shelf.chunk(3, 99).is_none());
     // Told to stop, it leaves nothing; frozen too late, it writes nothing.
     let view = Frozen::new(bench.app.store());
-    assert!(write(&view, &genesis(), 3, &shelf, &AtomicBool::new(true)).expect("no failure").is_none());
+    let source = Source { view: &view, genesis: &genesis(), height: 3 };
+    assert!(source.write(&shelf, &AtomicBool::new(true)).expect("no failure").is_none());
     assert!(!shelf.partial(3).exists());
-    let error = write(&view, &genesis(), 2, &shelf, &AtomicBool::new(false)).expect_err("another height");
+    let error = Source { height: 2, ..source }.write(&shelf, &AtomicBool::new(false)).expect_err("another height");
     assert_eq!(error.code(), 9110);
     // A height again, and two more: the oldest goes.
     shelve(&bench, &shelf);

@@ -79,6 +79,11 @@ impl Servers {
         places.iter().map(|place| self.url(*place)).collect::<Vec<_>>().join(", ")
     }
 
+    /// How many there are, those that are asked no more among them.
+    pub(super) const fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// The places of those that are still asked.
     pub(super) fn alive(&self) -> Vec<usize> {
         (0..self.all.len()).filter(|place| self.is_alive(*place)).collect()

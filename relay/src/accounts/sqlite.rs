@@ -17,7 +17,7 @@ use identity::{Did, Entry};
 use mailbox::Address;
 use mailbox::intake::Devices;
 use rpc::relay::{PrekeyBundle, PrekeyStock, PublishPrekeys, Session};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row as _, Sqlite as Db, Transaction};
 use types::{Decode as _, Hash, Height, Millis};
 
@@ -57,14 +57,7 @@ impl Sqlite {
     /// [`Error::Database`] when it cannot be opened or was made by another version.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let refused = |reason: String| Error::Database { path: path.to_owned(), reason };
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(WAIT);
-        let pool = |connections: u32| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(WAIT);
+        let (options, pool) = (rpc::sqlite::options(path, WAIT), |connections: u32| rpc::sqlite::pool(connections, WAIT));
         let writer = pool(1).connect_with(options.clone()).await.map_err(|error| refused(error.to_string()))?;
         prepare(&writer)
             .await

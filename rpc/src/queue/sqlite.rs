@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use ledger::Body;
 use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 use types::{Decode as _, Encode as _, Hash};
 
 use super::job::{Attempt, Job, Outcome};
 use super::store::{Added, Store, StoreError};
+use crate::sqlite;
 
 /// How long somebody waits for the connection.
 const WAIT: Duration = Duration::from_secs(10);
@@ -32,13 +33,7 @@ impl Sqlite {
     /// # Errors
     /// When it cannot be opened, or was made by another version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(WAIT);
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect_with(options).await.map_err(StoreError::of)?;
+        let pool = sqlite::pool(1, WAIT).connect_with(sqlite::options(path, WAIT)).await.map_err(StoreError::of)?;
         let store = Self { pool };
         store.prepare().await?;
         Ok(store)

@@ -36,7 +36,7 @@ use super::{crowd, machine};
 use crate::failure::Failure;
 
 /// For how many transactions a second the load is signed at most.
-const MOST_PER_SECOND: usize = 12_000;
+const MOST_PER_SECOND: usize = 20_000;
 
 /// How many connections the load has, to all validators together.
 const CONNECTIONS: usize = 32;

@@ -4,14 +4,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use malachite::app::types::core::CommitCertificate;
-use tendermint::abci::request;
 use tendermint::block::Commit;
 use types::Hash;
 
-use super::{Driver, DriverError, transactions};
+use super::{Driver, DriverError};
 use crate::chain;
 use crate::commit::block_id;
-use crate::evidence::misbehavior;
 use crate::host::{Decided, Host, Proposed};
 use crate::malachite::context::Zynk;
 use crate::malachite::translation::to_commit;
@@ -27,16 +25,7 @@ impl<H: Host> Driver<H> {
         let body = body(&self.proposed, hash).ok_or_else(missing)?;
         let block = chain::decode(&body, self.max_block_bytes()).map_err(|_| missing())?;
         self.tell_of_evidence(&block);
-        let outcome = self.host.finalize_block(request::FinalizeBlock {
-            txs: transactions(&block),
-            decided_last_commit: self.state.commit_info(block.last_commit.as_ref()),
-            misbehavior: misbehavior(&block.evidence),
-            hash: block.header.hash(),
-            height: block.header.height,
-            time: block.header.time,
-            next_validators_hash: block.header.next_validators_hash,
-            proposer_address: block.header.proposer_address,
-        });
+        let outcome = self.host.finalize_block(self.state.to_finalize(&block));
         let after = self.state.after(&block, &outcome)?;
         let seen_commit = to_commit(certificate, &self.state.validators);
         self.unproven_change = after.app_hash != self.state.app_hash;

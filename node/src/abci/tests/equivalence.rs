@@ -102,16 +102,7 @@ fn recorded(app: &App) -> Vec<request::FinalizeBlock> {
         let (block, _) = app.store().block(height).expect("a block");
         let before = height.value().checked_sub(1).and_then(|before| app.store().validators(Height::try_from(before).expect("a height")));
         let state = ChainState { last_validators: before, ..app.chain() };
-        request::FinalizeBlock {
-            txs: block.data.iter().cloned().map(Into::into).collect(),
-            decided_last_commit: state.commit_info(block.last_commit.as_ref()),
-            misbehavior: consensus::evidence::misbehavior(&block.evidence),
-            hash: block.header.hash(),
-            height,
-            time: block.header.time,
-            next_validators_hash: block.header.next_validators_hash,
-            proposer_address: block.header.proposer_address,
-        }
+        state.to_finalize(&block)
     };
     (1..=app.chain().tip().value()).map(ask).collect()
 }

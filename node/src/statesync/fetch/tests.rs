@@ -18,21 +18,11 @@ fn content(number: usize) -> Vec<u8> {
     format!("the chunk {number}").repeat(50).into_bytes()
 }
 
-fn manifest() -> Arc<Manifest> {
+fn manifest() -> Manifest {
+    let bytes = (0..CHUNKS).map(|number| content(number).len() as u64).sum();
     let chunks = (0..CHUNKS).map(|number| Hash::sha256(&[&content(number)])).collect();
     let (chain, hash) = ("zynk-test-1".parse().expect("a name"), Hash::ZERO);
-    Arc::new(Manifest {
-        format: FORMAT,
-        chain,
-        genesis: hash,
-        height: 9,
-        app_hash: hash,
-        entries: 1,
-        anchors: 0,
-        headers: 1,
-        bytes: 1,
-        chunks,
-    })
+    Manifest { format: FORMAT, chain, genesis: hash, height: 9, app_hash: hash, entries: 1, anchors: 0, headers: 1, bytes, chunks }
 }
 
 /// A server of these chunks that does to each what `bend` says; none is no answer. And how often it was asked.
@@ -53,10 +43,17 @@ async fn serve(bend: fn(usize, Vec<u8>) -> Option<Vec<u8>>) -> (String, Arc<Atom
 }
 
 async fn fetch(urls: &[String], folder: &Path) -> (Result<(), String>, Servers) {
+    fetch_by(urls, folder, manifest(), 0).await
+}
+
+/// By this manifest, with so many bytes of the disk left alone.
+async fn fetch_by(urls: &[String], folder: &Path, manifest: Manifest, reserve: u64) -> (Result<(), String>, Servers) {
     let mut servers = Servers::new(urls).expect("URLs");
     let offer = Offer { height: 9, manifest: Hash::ZERO, chunks: CHUNKS, by: (0..urls.len()).collect() };
-    let fetched = chunks(&mut servers, &offer, &manifest(), folder).await.map_err(|failed| match failed {
+    let room = Room::of(folder, reserve);
+    let fetched = chunks(&mut servers, &offer, &Arc::new(manifest), folder, &room).await.map_err(|failed| match failed {
         Failed::Offer(reason) => reason,
+        Failed::False(error) => format!("a lie: {error}"),
         Failed::Whole(error) => error.to_string(),
     });
     (fetched, servers)
@@ -118,4 +115,46 @@ async fn what_is_here_is_not_fetched_again() {
     assert_eq!(fetched, Ok(()));
     assert_whole(folder.path());
     assert_eq!(asked.load(Ordering::SeqCst), CHUNKS / 2 + 1);
+}
+
+#[tokio::test]
+async fn what_the_disk_has_no_room_for_is_not_begun() {
+    let folder = TempDir::new().expect("a folder");
+    let (url, asked) = serve(|_, bytes| Some(bytes)).await;
+    let urls = [url];
+    // More than any disk has; and a disk of which nothing may be used.
+    let large = Manifest { entries: u64::MAX / 512, ..manifest() };
+    for (manifest, reserve) in [(large, 0), (manifest(), u64::MAX)] {
+        let (fetched, servers) = fetch_by(&urls, folder.path(), manifest, reserve).await;
+        let reason = fetched.expect_err("there is no room");
+        assert!(reason.starts_with("it needs ") && reason.ends_with("MiB free: make room"), "{reason}");
+        assert!(servers.is_alive(0), "it may be true");
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked for");
+    }
+    assert_eq!(fetch(&urls, folder.path()).await.0, Ok(()));
+}
+
+#[tokio::test]
+async fn who_sends_more_or_less_than_the_manifest_says_is_found_out() {
+    let whole = manifest().bytes;
+    let (url, asked) = serve(|_, bytes| Some(bytes)).await;
+    for (said, most) in [(whole / 4, CHUNKS / 2), (whole - 1, CHUNKS), (whole + 1, CHUNKS)] {
+        let folder = TempDir::new().expect("a folder");
+        let before = asked.load(Ordering::SeqCst);
+        let (fetched, _) = fetch_by(std::slice::from_ref(&url), folder.path(), Manifest { bytes: said, ..manifest() }, 0).await;
+        assert_eq!(fetched, Err(format!("a lie: the manifest is none: its chunks are not {said} bytes together, as it says")));
+        let kept: u64 =
+            fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("one").metadata().expect("a file").len()).sum();
+        assert!(kept <= said, "no more of it comes onto the disk than {said} bytes: {kept}");
+        assert!(asked.load(Ordering::SeqCst) - before <= most, "it is not fetched to its end");
+    }
+}
+
+#[test]
+fn what_a_snapshot_takes_is_worked_out_from_its_manifest() {
+    let manifest = Manifest { bytes: 1_000, entries: 10, anchors: 2, headers: 3, ..manifest() };
+    assert_eq!(room::needed(&manifest, 0, 4), 1_000 + 4 * 4096 + 2_000 + 15 * 256);
+    assert_eq!(room::needed(&manifest, 1_000, 0), 2_000 + 15 * 256, "the database alone");
+    let boundless = Manifest { bytes: u64::MAX, entries: u64::MAX, anchors: u64::MAX, ..manifest };
+    assert_eq!(room::needed(&boundless, 0, 1), u64::MAX);
 }

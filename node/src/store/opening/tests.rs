@@ -31,6 +31,18 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let columns = DB::list_cf(&Options::default(), old.path()).expect("a database");
     assert_eq!(columns.len(), names().count() + 1, "the program that wrote it still opens it: {columns:?}");
 
+    // A database of somebody else, without a format.
+    let others = TempDir::new().expect("a folder");
+    {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        drop(DB::open_cf(&options, others.path(), ["theirs"]).expect("a database"));
+    }
+    assert_eq!(code(Store::open(others.path(), hash)).map_err(|(number, _)| number), Err(9151));
+    let columns = DB::list_cf(&Options::default(), others.path()).expect("a database");
+    assert_eq!(columns, ["default", "theirs"], "nothing is made in it");
+
     let nowhere = folder.path().join("nowhere");
     assert_eq!(code(Store::open_to_read(&nowhere, hash)).map_err(|(number, _)| number), Err(9154));
     assert!(!nowhere.exists(), "reading makes nothing");

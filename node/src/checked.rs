@@ -1,6 +1,6 @@
 //! Transactions whose signatures were checked, until blocks have passed over them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use ledger::{TxHash, Verified};
 
@@ -12,7 +12,7 @@ const BYTES: usize = 32 << 20;
 /// Verified transactions by their hash; the oldest go first.
 #[derive(Debug, Default)]
 pub struct Checked {
-    known: BTreeMap<TxHash, Verified>,
+    known: HashMap<TxHash, Verified>,
     order: VecDeque<TxHash>,
     bytes: usize,
 }

@@ -1,0 +1,95 @@
+//! Transactions on their way into a block: taking them, and telling which wait.
+
+use bytes::Bytes;
+use ledger::{Refusal, TxHash, Verified};
+use types::Hash;
+
+use super::{App, lock};
+use crate::mempool::{NotTaken, Taken};
+
+impl App {
+    /// Takes a transaction into the mempool, where it is ready, or held behind a gap. Blocks for the time of
+    /// a signature check.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn submit(&self, bytes: Bytes) -> Result<Taken, NotTaken> {
+        let verified = self.verify_new(&bytes)?;
+        let next = self.next();
+        let taken = lock(&self.mempool).take(&self.store, next, bytes, verified)?;
+        self.arrived(&taken.ready);
+        Ok(taken)
+    }
+
+    /// As [`App::submit`] of one after the other, their signatures checked on every core.
+    pub fn submit_all(&self, transactions: &[Bytes]) -> Vec<Result<Taken, NotTaken>> {
+        let verified = self.verify_all(transactions);
+        let next = self.next();
+        let mut mempool = lock(&self.mempool);
+        let take = |(bytes, verified): (&Bytes, Result<Verified, Refusal>)| {
+            let taken = mempool.take(&self.store, next, bytes.clone(), verified?)?;
+            self.arrived(&taken.ready);
+            Ok(taken)
+        };
+        transactions.iter().zip(verified).map(take).collect()
+    }
+
+    /// What [`App::submit`] would say to a transaction if there were room. Blocks for the time of a signature check.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn would_take(&self, bytes: Bytes) -> Result<(), NotTaken> {
+        let verified = self.verify_new(&bytes)?;
+        let next = self.next();
+        lock(&self.mempool).would_take(&self.store, next, bytes, verified)
+    }
+
+    /// How many transactions wait that can be in the next block.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.mempool).len()
+    }
+
+    /// How many transactions wait that can be in the next block, and their bytes together.
+    #[must_use]
+    pub fn waiting_size(&self) -> (usize, usize) {
+        lock(&self.mempool).oldest().fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()))
+    }
+
+    /// Whether a transaction waits, ready or held.
+    #[must_use]
+    pub fn is_waiting(&self, hash: &TxHash) -> bool {
+        lock(&self.mempool).verified(hash).is_some()
+    }
+
+    /// Whether a transaction waits behind a gap.
+    #[must_use]
+    pub fn is_held(&self, hash: &TxHash) -> bool {
+        lock(&self.mempool).is_held(hash)
+    }
+
+    /// At most `count` of these transactions, oldest first: `wanted`, and able to be in the next block.
+    #[must_use]
+    pub fn oldest_waiting(&self, count: usize, mut wanted: impl FnMut(&TxHash) -> bool) -> Vec<(TxHash, Bytes)> {
+        let mempool = lock(&self.mempool);
+        let oldest = mempool.oldest().filter(|(hash, _)| wanted(hash));
+        oldest.take(count).map(|(hash, bytes)| (*hash, bytes.clone())).collect()
+    }
+
+    /// Says that there is work.
+    pub(super) fn arrived(&self, ready: &[Bytes]) {
+        for bytes in ready {
+            self.bell.notify_one();
+            // Nobody may be listening.
+            let _ = self.arrivals.send(bytes.clone());
+        }
+    }
+
+    /// A transaction that does not wait here yet, its signatures checked.
+    fn verify_new(&self, bytes: &[u8]) -> Result<Verified, NotTaken> {
+        if self.is_waiting(&Hash::sha256(&[bytes])) {
+            return Err(NotTaken::Waiting);
+        }
+        Ok(self.verify_once(bytes)?)
+    }
+}

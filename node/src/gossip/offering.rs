@@ -1,0 +1,109 @@
+//! What this node offers of its own accord: what becomes ready here, and what has waited long.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use types::Hash;
+
+use super::offers::First;
+use super::{Gossip, WINDOW_S, message, since_1970, window};
+
+/// What becomes ready so soon after an offer waits, so that it is offered together: each message costs every node on its way.
+const GATHERING: Duration = Duration::from_millis(5);
+/// As many go out at once, however soon.
+const GATHERED: usize = 256;
+/// At most this many transactions are offered again in one second.
+const OFFERED_AGAIN: usize = 64;
+/// At most this many bytes of them.
+const OFFERED_AGAIN_BYTES: usize = 64 * 1024;
+
+/// Transactions that became ready and are not offered yet.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    ready: Vec<Bytes>,
+    due: Instant,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self { ready: Vec::new(), due: Instant::now() }
+    }
+}
+
+impl Gathering {
+    /// Ends when something waits and it is time to offer it.
+    pub(super) async fn due(&self) {
+        if self.ready.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        if self.ready.len() < GATHERED {
+            tokio::time::sleep_until(self.due).await;
+        }
+    }
+
+    /// Adds one that became ready.
+    pub(super) fn add(&mut self, bytes: Bytes) {
+        self.ready.push(bytes);
+    }
+
+    /// What is to be offered now; the next waits a moment.
+    fn take(&mut self) -> Vec<Bytes> {
+        self.due = Instant::now() + GATHERING;
+        std::mem::take(&mut self.ready)
+    }
+}
+
+impl Gossip {
+    /// Offers what became ready, unless it came from a peer in a message that was passed on.
+    pub(super) fn offer_ready(&mut self) {
+        // Whether one was held before stands in a verdict that may not be read yet.
+        while let Ok(judged) = self.verdicts.try_recv() {
+            self.conclude(judged);
+        }
+        let mut new = Vec::new();
+        for bytes in self.gathering.take() {
+            let hash = Hash::sha256(&[&bytes]);
+            match self.offers.first(&hash) {
+                First::New => new.push((hash, bytes)),
+                First::Again => self.offer(window(), &[(hash, bytes)]),
+                First::Never => {}
+            }
+        }
+        for together in message::divide(&new) {
+            self.offer(message::FIRST, together);
+        }
+    }
+
+    /// Offers transactions in one message. The stamp lets one that waits long be offered again: without it,
+    /// peers would drop the message as known.
+    pub(super) fn offer(&mut self, stamp: u64, transactions: &[(Hash, Bytes)]) {
+        let data = message::write(stamp, transactions);
+        match self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data) {
+            Ok(_) => {
+                let window = window();
+                transactions.iter().for_each(|(hash, _)| self.offers.passes(*hash, window));
+            }
+            Err(error) => tracing::trace!(%error, "not offered yet"),
+        }
+    }
+
+    /// Offers again what has rested, each in another second of the window than most other nodes: they hear
+    /// this one's offer, and then need not make theirs.
+    pub(super) fn offer_again(&mut self) {
+        let (now, me) = (since_1970().as_secs(), self.swarm.local_peer_id().to_bytes());
+        let (window, second) = (now / WINDOW_S, now % WINDOW_S);
+        self.offers.forget(window, |transaction| self.app.is_waiting(transaction));
+        let my_turn = |transaction: &Hash| {
+            let [draw, ..] = Hash::sha256(&[&transaction.0, &me]).0;
+            u64::from(draw) % WINDOW_S <= second
+        };
+        let due = |transaction: &Hash| self.offers.is_due(transaction, window) && my_turn(transaction);
+        let mut room = OFFERED_AGAIN_BYTES;
+        for (transaction, bytes) in self.app.oldest_waiting(OFFERED_AGAIN, due) {
+            let Some(left) = room.checked_sub(bytes.len()) else { break };
+            room = left;
+            self.offer(window, &[(transaction, bytes)]);
+        }
+    }
+}
