@@ -50,7 +50,7 @@ pub struct App {
     state: RwLock<ChainState>,
     mempool: Mutex<Mempool>,
     /// What was checked here lately: it may wait in CometBFT's mempool, come in a block, or once more from a peer.
-    checked: Mutex<Checked>,
+    checked: Checked,
     evidence: Mutex<Pool>,
     executed: Mutex<VecDeque<(tendermint::Hash, Arc<Outcome>)>>,
     /// How often transactions were executed.
@@ -107,7 +107,7 @@ impl App {
             genesis,
             state: RwLock::new(state),
             mempool: Mutex::default(),
-            checked: Mutex::default(),
+            checked: Checked::default(),
             evidence: Mutex::new(evidence),
             executed: Mutex::default(),
             executions: AtomicU64::new(0),

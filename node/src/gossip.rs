@@ -60,6 +60,15 @@ pub fn hear(bytes: &[u8]) {
     }
 }
 
+/// The topics; evidence has its own.
+const TRANSACTIONS: &str = "transactions/2";
+const HEIGHTS: &str = "heights/1";
+/// What stands around a message in a frame, at most: the topic with the name of its chain, tags and lengths.
+const AROUND: usize = 256;
+/// A frame has this many bytes at most.
+const FRAME: usize = evidence::MAX_MESSAGE + AROUND;
+/// A frame tells of this many messages at most, by their names of 32 bytes.
+const TOLD_OF: usize = 1_000;
 /// How often a connection is tried, and how long an answer may take.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +80,7 @@ const WINDOW_S: u64 = 5;
 const HEIGHTS_PASSED: usize = 256;
 /// A peer that hands over more of them in one second does wrong: each is remembered for a minute.
 const HEIGHTS_TOLD: usize = 4 * HEIGHTS_PASSED;
-/// At most this many received messages with transactions wait to be judged, 32 MiB of them. What comes while so many
+/// At most this many received transactions wait to be judged, 32 MiB of them. What comes while so many
 /// wait is dropped: its holders offer it again.
 const UNJUDGED: usize = 4096;
 /// At most this many verdicts wait to be reported; above that, judging waits.
@@ -138,7 +147,7 @@ impl Gossip {
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
         swarm.listen_on(setup.gossip.listen.clone())?;
-        let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
+        let (transactions, heights) = (topic(&chain, TRANSACTIONS), topic(&chain, HEIGHTS));
         swarm.behaviour_mut().gossip.subscribe(&transactions)?;
         swarm.behaviour_mut().gossip.subscribe(&heights)?;
         let accusations = Accusations::start(Arc::clone(&app), &chain);
@@ -181,10 +190,15 @@ impl Gossip {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle(event),
                 Some(judged) = self.verdicts.recv() => self.conclude(judged),
-                Some(checked) = self.accusations.judged() => self.report(checked),
+                Some(checked) = self.accusations.judged() => drop(self.report(checked)),
                 () = accusations.notified() => self.accuse(),
                 arrival = arrivals.recv() => match arrival {
-                    Ok(bytes) => self.gathering.add(bytes),
+                    Ok(bytes) => {
+                        self.gathering.add(bytes);
+                        while let Some(bytes) = self.gathering.has_room().then(|| arrivals.try_recv().ok()).flatten() {
+                            self.gathering.add(bytes);
+                        }
+                    }
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "offered later with the rest"),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
@@ -234,7 +248,8 @@ impl Gossip {
             self.heights_passed = self.heights_passed.saturating_add(1);
             let told = self.heights_told.entry(from).or_default();
             *told = told.saturating_add(1);
-            return self.report(Checked { id, from, acceptance });
+            self.report(Checked { id, from, acceptance });
+            return;
         }
         if message.topic == self.accusations.topic().hash() {
             if let Err(verdict) = self.accusations.take(id, from, &message.data, window()) {
@@ -243,14 +258,17 @@ impl Gossip {
             return;
         }
         let Some((stamp, transactions)) = message::read(&message.data) else {
-            return self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
+            self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
+            return;
         };
         let window = window();
         let offered_again = stamp.abs_diff(window) <= 1;
         let names: Vec<Hash> = transactions.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
         match self.judge.take(Received { id, from, transactions, offered_again }) {
+            // With others it is another message each time: that must not lengthen its rest.
+            Ok(()) if stamp == message::FIRST => names.into_iter().for_each(|name| self.offers.comes(name, window)),
             // Under another stamp it is no offer that all hear: it must not keep this node from making its own.
-            Ok(()) if stamp == message::FIRST || offered_again => names.into_iter().for_each(|name| self.offers.passes(name, window)),
+            Ok(()) if offered_again => names.into_iter().for_each(|name| self.offers.passes(name, window)),
             Ok(()) => {}
             Err(ignored) => {
                 self.dropped += 1;
@@ -259,17 +277,20 @@ impl Gossip {
         }
     }
 
-    fn conclude(&mut self, Judged { checked, held, left }: Judged) {
+    fn conclude(&mut self, Judged { checked, held, new }: Judged) {
         held.into_iter().for_each(|transaction| self.offers.is_held(transaction));
-        self.report(checked);
-        for transaction in left {
-            self.offer(window(), &[transaction]);
+        let goes_on = matches!(checked.acceptance, MessageAcceptance::Accept);
+        // Gossipsub forgets a message that is judged too late.
+        let known = self.report(checked);
+        if !(goes_on && known) {
+            self.offer_first(&new);
         }
     }
 
-    fn report(&mut self, checked: Checked) {
+    /// Says what becomes of a message; whether gossipsub still has it.
+    fn report(&mut self, checked: Checked) -> bool {
         let Checked { id, from, acceptance } = checked;
-        let _ = self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
+        self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance)
     }
 
     /// Offers the evidence that waits.
@@ -334,8 +355,9 @@ fn over_tcp(keypair: &libp2p::identity::Keypair) -> Result<Boxed<(PeerId, Stream
         .boxed())
 }
 
+/// The topic of this name, which ends with its version.
 fn topic(chain: &ChainId, name: &str) -> IdentTopic {
-    IdentTopic::new(format!("/zynk/{chain}/{name}/1"))
+    IdentTopic::new(format!("/zynk/{chain}/{name}"))
 }
 
 /// What nodes of a chain tell each other that they speak.
@@ -350,7 +372,7 @@ fn behaviour(
     moniker: &str,
     max_per_address: usize,
 ) -> anyhow::Result<Behaviour> {
-    let topics = [topic(chain, "transactions").hash(), topic(chain, "heights").hash(), topic(chain, evidence::TOPIC).hash()];
+    let topics = [topic(chain, TRANSACTIONS).hash(), topic(chain, HEIGHTS).hash(), topic(chain, evidence::TOPIC).hash()];
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
         .heartbeat_interval(Duration::from_millis(300))
@@ -361,8 +383,12 @@ fn behaviour(
         .allow_self_origin(true)
         .validate_messages()
         .flood_publish(true)
-        .max_transmit_size(max_message)
-        .max_transmit_size_for_topic(evidence::MAX_MESSAGE, topic(chain, evidence::TOPIC).hash())
+        // The first is of frames, in which the longest message and as many names as may be must fit; who cannot read one ends the stream.
+        .max_transmit_size(FRAME.max(max_message + AROUND))
+        .max_transmit_size_for_topic(max_message + AROUND, topic(chain, TRANSACTIONS).hash())
+        .max_transmit_size_for_topic(max_message + AROUND, topic(chain, HEIGHTS).hash())
+        .max_transmit_size_for_topic(evidence::MAX_MESSAGE + AROUND, topic(chain, evidence::TOPIC).hash())
+        .max_ihave_length(TOLD_OF)
         .message_id_fn(name)
         .build()?;
     let known = gossipsub::WhitelistSubscriptionFilter(topics.iter().cloned().collect());

@@ -175,15 +175,23 @@ async fn fetch_and_build(
     let begun = folder.join(offer.manifest.to_string());
     let (manifest, bytes) = manifest(servers, offer, &begun).await?;
     restore::check(&manifest, &basis, genesis)?;
+    let room = Room::of(folder, RESERVE);
+    if !begun.exists() {
+        // What was begun makes way only for what fits then.
+        room.check(room::needed(&manifest, 0, manifest.chunks.len()).saturating_sub(room::taken(folder)))?;
+    }
     begin(folder, offer.manifest, &bytes)?;
     let manifest = Arc::new(manifest);
     tracing::info!(height = manifest.height, chunks = manifest.chunks.len(), bytes = manifest.bytes, servers = %servers.names(&offer.by), "fetching a snapshot");
-    let room = Room::of(folder, RESERVE);
     fetch::chunks(servers, offer, &manifest, &begun, &room).await?;
     tracing::info!(height = manifest.height, "all chunks are here: building the state");
     let (home, genesis) = (home.clone(), Arc::clone(genesis));
     let built = tokio::task::spawn_blocking(move || build(&home, &genesis, &manifest, &basis, &begun, &room)).await;
-    Ok(built.map_err(|error| SnapshotError::Database(error.to_string())).and_then(|built| built)?)
+    match built.map_err(|error| SnapshotError::Database(error.to_string())).and_then(|built| built) {
+        // All of it is here and holds: nothing else is begun in its place, and it is built when there is room.
+        Err(error @ SnapshotError::Room { .. }) => Err(Failed::Whole(SyncError::Ours(error))),
+        built => Ok(built?),
+    }
 }
 
 /// The manifest of an offer and its bytes, from the disk or from one of those who offer it.

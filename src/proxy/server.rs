@@ -67,8 +67,6 @@ pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl F
 impl Callee for Door {
     const WORK: Duration = WORK;
     const MAX_ANSWERS: usize = MAX_ANSWERS;
-    // Each asks the node, and may be long.
-    const TOGETHER: usize = 1;
 
     async fn call(&self, method: &str, params: Value) -> Result<Value, Fault> {
         let names = names(method)?;

@@ -7,6 +7,9 @@ use types::Hash;
 use super::{App, lock};
 use crate::mempool::{NotTaken, Taken};
 
+/// After so many have been taken, others who wait for the mempool have their turn.
+const TAKEN_TOGETHER: usize = 64;
+
 impl App {
     /// Takes a transaction into the mempool, where it is ready, or held behind a gap. Blocks for the time of
     /// a signature check.
@@ -23,15 +26,19 @@ impl App {
 
     /// As [`App::submit`] of one after the other, their signatures checked on every core.
     pub fn submit_all(&self, transactions: &[Bytes]) -> Vec<Result<Taken, NotTaken>> {
-        let verified = self.verify_all(transactions);
-        let next = self.next();
-        let mut mempool = lock(&self.mempool);
-        let take = |(bytes, verified): (&Bytes, Result<Verified, Refusal>)| {
-            let taken = mempool.take(&self.store, next, bytes.clone(), verified?)?;
-            self.arrived(&taken.ready);
-            Ok(taken)
-        };
-        transactions.iter().zip(verified).map(take).collect()
+        let mut verified = self.verify_all(transactions).into_iter();
+        let mut all = Vec::with_capacity(transactions.len());
+        for some in transactions.chunks(TAKEN_TOGETHER) {
+            let next = self.next();
+            let mut mempool = lock(&self.mempool);
+            let take = |(bytes, verified): (&Bytes, Result<Verified, Refusal>)| {
+                let taken = mempool.take(&self.store, next, bytes.clone(), verified?)?;
+                self.arrived(&taken.ready);
+                Ok(taken)
+            };
+            all.extend(some.iter().zip(verified.by_ref()).map(take));
+        }
+        all
     }
 
     /// What [`App::submit`] would say to a transaction if there were room. Blocks for the time of a signature check.
@@ -86,7 +93,7 @@ impl App {
     }
 
     /// A transaction that does not wait here yet, its signatures checked.
-    fn verify_new(&self, bytes: &[u8]) -> Result<Verified, NotTaken> {
+    fn verify_new(&self, bytes: &Bytes) -> Result<Verified, NotTaken> {
         if self.is_waiting(&Hash::sha256(&[bytes])) {
             return Err(NotTaken::Waiting);
         }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use types::Hash;
 
 use super::{App, lock};
+use crate::checked::Found;
 
 /// So many unknown transactions and more have their signatures checked on every core.
 const PARALLEL_FROM: usize = 4;
@@ -15,44 +16,41 @@ impl App {
     ///
     /// # Errors
     /// As [`block::verify`].
-    pub(crate) fn verify_once(&self, bytes: &[u8]) -> Result<Verified, Refusal> {
-        let hash = Hash::sha256(&[bytes]);
-        if let Some(known) = lock(&self.checked).get(&hash) {
-            return Ok(known.clone());
-        }
-        let verified = block::verify(bytes)?;
-        lock(&self.checked).remember(hash, verified.clone());
-        Ok(verified)
+    pub(crate) fn verify_once(&self, bytes: &Bytes) -> Result<Verified, Refusal> {
+        self.verify_all(std::slice::from_ref(bytes)).remove(0)
     }
 
-    /// Reads and verifies transactions; those that waited here, or came before, were verified then.
+    /// Reads and verifies transactions; those that waited here, or came before, were verified then, and those that are being
+    /// verified are waited for.
     pub(super) fn verify_all(&self, transactions: &[Bytes]) -> Vec<Result<Verified, Refusal>> {
         let hashes: Vec<TxHash> = transactions.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
-        let known: Vec<Option<Verified>> = {
-            let (mempool, checked) = (lock(&self.mempool), lock(&self.checked));
-            hashes.iter().map(|hash| mempool.verified(hash).or_else(|| checked.get(hash)).cloned()).collect()
+        let waiting = {
+            let mempool = lock(&self.mempool);
+            hashes.iter().map(|hash| mempool.verified(hash).cloned()).collect()
         };
-        let verify = |(bytes, known): (&Bytes, &Option<Verified>)| known.clone().map_or_else(|| block::verify(bytes), Ok);
-        let unknown = known.iter().filter(|known| known.is_none()).count();
-        let verified: Vec<Result<Verified, Refusal>> = if unknown < PARALLEL_FROM {
-            transactions.iter().zip(&known).map(verify).collect()
+        let (found, claim) = self.checked.claim(&hashes, waiting);
+        let ours: Vec<bool> = found.iter().map(|found| matches!(found, Found::Ours)).collect();
+        let verify = |(bytes, found): (&Bytes, Found)| match found {
+            Found::Known(verified) => Some(Ok(verified)),
+            Found::Ours => Some(block::verify(bytes)),
+            Found::Theirs => None,
+        };
+        let verified: Vec<Option<Result<Verified, Refusal>>> = if ours.iter().filter(|ours| **ours).count() < PARALLEL_FROM {
+            transactions.iter().zip(found).map(verify).collect()
         } else {
-            transactions.par_iter().zip(&known).with_min_len(PARALLEL_FROM / 2).map(verify).collect()
+            transactions.par_iter().zip(found).with_min_len(PARALLEL_FROM / 2).map(verify).collect()
         };
-        if unknown > 0 {
-            // It may come again: in a block, or behind its block, from a peer.
-            let mut checked = lock(&self.checked);
-            let new = hashes.into_iter().zip(&verified).zip(&known).filter(|(_, known)| known.is_none());
-            for (hash, verified) in new.filter_map(|((hash, verified), _)| Some((hash, verified.as_ref().ok()?))) {
-                checked.remember(hash, verified.clone());
-            }
-        }
-        verified
+        // Each may come again: in a block, or behind its block, from a peer.
+        let checked = hashes.iter().zip(&verified).zip(ours).filter(|(_, ours)| *ours);
+        claim.settle(checked.filter_map(|((hash, verified), _)| Some((*hash, verified.as_ref()?.as_ref().ok()?.clone()))));
+        let theirs = |hash, bytes| self.checked.wait(hash).map_or_else(|| block::verify(bytes), Ok);
+        let all = verified.into_iter().zip(hashes.iter().zip(transactions));
+        all.map(|(verified, (hash, bytes))| verified.unwrap_or_else(|| theirs(hash, bytes))).collect()
     }
 
     /// How many transactions are remembered as checked.
     #[cfg(test)]
     pub(crate) fn remembered_checks(&self) -> usize {
-        lock(&self.checked).len()
+        self.checked.len()
     }
 }

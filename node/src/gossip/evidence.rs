@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::evidence::{NotTaken, Taken};
 
 /// The topic's name.
-pub(super) const TOPIC: &str = "evidence";
+pub(super) const TOPIC: &str = "evidence/1";
 /// A message carries this many bytes at most: an attack signed by 128 validators, and its stamp.
 pub(super) const MAX_MESSAGE: usize = MAX_EVIDENCE + 8;
 const MAX_EVIDENCE: usize = 64 * 1024;

@@ -11,6 +11,7 @@ use ledger::TxHash;
 use libp2p::PeerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use types::Hash;
 
 use crate::app::App;
@@ -43,49 +44,53 @@ pub(super) struct Judged {
     pub(super) checked: Checked,
     /// What of it is held: this node offers each when those before it have come.
     pub(super) held: Vec<TxHash>,
-    /// What of it is ready, while the message does not go on: this node offers each by itself.
-    pub(super) left: Vec<(TxHash, Bytes)>,
+    /// What of it has become ready: if the message does not go on, this node offers it.
+    pub(super) new: Vec<(TxHash, Bytes)>,
 }
 
 /// The queue before the judge.
 #[derive(Debug)]
 pub(super) struct Judge {
-    queue: Sender<Received>,
+    queue: Sender<(Received, OwnedSemaphorePermit)>,
+    /// For transactions that wait.
+    room: Arc<Semaphore>,
 }
 
 impl Judge {
-    /// Judges until this or the receiver of the verdicts is dropped. At most `unjudged` messages and
+    /// Judges until this or the receiver of the verdicts is dropped. At most `unjudged` transactions and
     /// `unreported` verdicts wait.
     pub(super) fn start(app: Arc<App>, unjudged: usize, unreported: usize) -> (Self, Receiver<Judged>) {
         let (queue, received) = mpsc::channel(unjudged);
         let (verdicts, checked) = mpsc::channel(unreported);
         tokio::spawn(work(app, received, verdicts));
-        (Self { queue }, checked)
+        (Self { queue, room: Arc::new(Semaphore::new(unjudged)) }, checked)
     }
 
     /// Takes a message; where too many wait, the verdict is that it is ignored.
     pub(super) fn take(&self, message: Received) -> Result<(), Checked> {
-        self.queue.try_send(message).map_err(|refused| {
-            let Received { id, from, .. } = refused.into_inner();
-            Checked { id, from, acceptance: MessageAcceptance::Ignore }
-        })
+        let ignored = |Received { id, from, .. }: Received| Checked { id, from, acceptance: MessageAcceptance::Ignore };
+        let count = u32::try_from(message.transactions.len()).unwrap_or(u32::MAX);
+        match Arc::clone(&self.room).try_acquire_many_owned(count) {
+            Ok(place) => self.queue.try_send((message, place)).map_err(|refused| ignored(refused.into_inner().0)),
+            Err(_) => Err(ignored(message)),
+        }
     }
 }
 
-async fn work(app: Arc<App>, mut received: Receiver<Received>, verdicts: Sender<Judged>) {
+async fn work(app: Arc<App>, mut received: Receiver<(Received, OwnedSemaphorePermit)>, verdicts: Sender<Judged>) {
     let mut batch = Vec::new();
     while received.recv_many(&mut batch, AT_ONCE).await > 0 {
         let (names, messages): (Vec<_>, Vec<_>) = batch
             .drain(..)
-            .map(|Received { id, from, transactions, offered_again }| ((id, from), Message { transactions, offered_again }))
+            .map(|(Received { id, from, transactions, offered_again }, _)| ((id, from), Message { transactions, offered_again }))
             .unzip();
         let app = Arc::clone(&app);
         let judged = tokio::task::spawn_blocking(move || judge(&app, messages)).await;
         // A message that makes the judge panic must not make this node deaf to all others.
         let mut judged = judged.unwrap_or_default().into_iter();
         for (id, from) in names {
-            let Verdict { acceptance, held, left } = judged.next().unwrap_or_default();
-            if verdicts.send(Judged { checked: Checked { id, from, acceptance }, held, left }).await.is_err() {
+            let Verdict { acceptance, held, new } = judged.next().unwrap_or_default();
+            if verdicts.send(Judged { checked: Checked { id, from, acceptance }, held, new }).await.is_err() {
                 return;
             }
         }
@@ -104,13 +109,13 @@ pub(super) struct Message {
 pub(super) struct Verdict {
     pub(super) acceptance: MessageAcceptance,
     pub(super) held: Vec<TxHash>,
-    pub(super) left: Vec<(TxHash, Bytes)>,
+    pub(super) new: Vec<(TxHash, Bytes)>,
 }
 
 impl Default for Verdict {
     /// Of a message that could not be judged.
     fn default() -> Self {
-        Self { acceptance: MessageAcceptance::Ignore, held: Vec::new(), left: Vec::new() }
+        Self { acceptance: MessageAcceptance::Ignore, held: Vec::new(), new: Vec::new() }
     }
 }
 
@@ -132,9 +137,9 @@ enum Found {
 /// What becomes of each of these messages. Signatures are checked on every core, and then one transaction is taken
 /// after the other.
 ///
-/// A message is passed on if each of its transactions is ready here and one of them was not before. If it was offered again
-/// just now, all may have been: behind this node may be one that lacks them, and to that one this node's own offer would be a copy
-/// of the same message.
+/// A message is passed on if each of its transactions is ready here, and half of them were not before: nobody pays for the others a
+/// second time. If it was offered again just now, it may have been ready: behind this node may be one that lacks it, and to that one this
+/// node's own offer would be a copy of the same message.
 pub(super) fn judge(app: &App, messages: Vec<Message>) -> Vec<Verdict> {
     let all: Vec<Bytes> = messages.iter().flat_map(|message| message.transactions.iter().cloned()).collect();
     let mut taken = app.submit_all(&all).into_iter();
@@ -161,22 +166,23 @@ fn find(app: &App, hash: &TxHash, taken: Result<Taken, NotTaken>) -> Found {
 }
 
 fn verdict(transactions: Vec<(Found, TxHash, Bytes)>, offered_again: bool) -> Verdict {
-    let has = |wanted: Found| transactions.iter().any(|(found, ..)| *found == wanted);
-    let acceptance = if has(Found::Bad) {
+    let count = |wanted: Found| transactions.iter().filter(|(found, ..)| *found == wanted).count();
+    let acceptance = if count(Found::Bad) > 0 {
         MessageAcceptance::Reject
-    } else if has(Found::Held) || has(Found::Useless) || !(offered_again || has(Found::New)) {
+    } else if count(Found::Held) + count(Found::Useless) > 0
+        || !(offered_again || count(Found::New) > 0 && count(Found::New) >= count(Found::Known))
+    {
         MessageAcceptance::Ignore
     } else {
         MessageAcceptance::Accept
     };
-    let goes_on = matches!(acceptance, MessageAcceptance::Accept);
-    let (mut held, mut left) = (Vec::new(), Vec::new());
+    let (mut held, mut new) = (Vec::new(), Vec::new());
     for (found, hash, bytes) in transactions {
         match found {
             Found::Held => held.push(hash),
-            Found::New if !goes_on => left.push((hash, bytes)),
+            Found::New => new.push((hash, bytes)),
             _ => {}
         }
     }
-    Verdict { acceptance, held, left }
+    Verdict { acceptance, held, new }
 }

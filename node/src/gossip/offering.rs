@@ -32,12 +32,17 @@ impl Default for Gathering {
 }
 
 impl Gathering {
-    /// Ends when something waits and it is time to offer it.
+    /// Whether more may be added before it is time.
+    pub(super) fn has_room(&self) -> bool {
+        self.ready.len() < GATHERED
+    }
+
+    /// Ends when something waits and it is time to offer it. That is a moment, not a while: nothing is lost where this is dropped.
     pub(super) async fn due(&self) {
         if self.ready.is_empty() {
             std::future::pending::<()>().await;
         }
-        if self.ready.len() < GATHERED {
+        if self.has_room() {
             tokio::time::sleep_until(self.due).await;
         }
     }
@@ -55,10 +60,11 @@ impl Gathering {
 }
 
 impl Gossip {
-    /// Offers what became ready, unless it came from a peer in a message that was passed on.
+    /// Offers what became ready, in that order, unless it came from a peer in a message that was passed on.
     pub(super) fn offer_ready(&mut self) {
         // Whether one was held before stands in a verdict that may not be read yet.
-        while let Ok(judged) = self.verdicts.try_recv() {
+        for _ in 0..self.verdicts.len() {
+            let Ok(judged) = self.verdicts.try_recv() else { break };
             self.conclude(judged);
         }
         let mut new = Vec::new();
@@ -66,13 +72,20 @@ impl Gossip {
             let hash = Hash::sha256(&[&bytes]);
             match self.offers.first(&hash) {
                 First::New => new.push((hash, bytes)),
-                First::Again => self.offer(window(), &[(hash, bytes)]),
+                First::Again => {
+                    // Those before it may be what it was held for.
+                    self.offer_first(&std::mem::take(&mut new));
+                    self.offer(window(), &[(hash, bytes)]);
+                }
                 First::Never => {}
             }
         }
-        for together in message::divide(&new) {
-            self.offer(message::FIRST, together);
-        }
+        self.offer_first(&new);
+    }
+
+    /// Offers transactions in as few messages as hold them.
+    pub(super) fn offer_first(&mut self, transactions: &[(Hash, Bytes)]) {
+        message::divide(transactions).for_each(|together| self.offer(message::FIRST, together));
     }
 
     /// Offers transactions in one message. The stamp lets one that waits long be offered again: without it,

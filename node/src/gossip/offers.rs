@@ -49,6 +49,13 @@ impl Offers {
         }
     }
 
+    /// A copy comes in among others.
+    pub(super) fn comes(&mut self, transaction: Hash, window: u64) {
+        if !self.known.contains_key(&transaction) {
+            self.passes(transaction, window);
+        }
+    }
+
     /// It is held, so it did not pass.
     pub(super) fn is_held(&mut self, transaction: Hash) {
         if let Some(known) = self.known.get_mut(&transaction) {

@@ -74,6 +74,8 @@ struct Counter {
     transactions: IdentTopic,
     copies: BTreeMap<(PeerId, u64, Bytes), usize>,
     messages: usize,
+    /// The transactions as they came.
+    order: Vec<Bytes>,
 }
 
 impl Counter {
@@ -98,18 +100,18 @@ impl Counter {
             .expect("a transport")
             .with_behaviour(|keypair| {
                 let usual = behaviour(&chain, keypair, MAX_MESSAGE, "counter", 8)?;
-                let known = gossipsub::WhitelistSubscriptionFilter([topic(&chain, "transactions").hash()].into());
+                let known = gossipsub::WhitelistSubscriptionFilter([topic(&chain, TRANSACTIONS).hash()].into());
                 let gossip = Topics::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, known)?;
                 Ok(Behaviour { gossip, ..usual })
             })
             .expect("a behaviour")
             .build();
-        let transactions = topic(&chain, "transactions");
+        let transactions = topic(&chain, TRANSACTIONS);
         swarm.behaviour_mut().gossip.subscribe(&transactions).expect("a topic");
         for peer in peers.clone() {
             swarm.dial(peer).expect("an address");
         }
-        let mut counter = Self { swarm, transactions, copies: BTreeMap::new(), messages: 0 };
+        let mut counter = Self { swarm, transactions, copies: BTreeMap::new(), messages: 0, order: Vec::new() };
         let mesh = |counter: &Self| counter.swarm.behaviour().gossip.mesh_peers(&counter.transactions.hash()).count();
         while mesh(&counter) < peers.len() {
             counter.listen(Duration::from_millis(100)).await;
@@ -129,6 +131,7 @@ impl Counter {
                     let (stamp, transactions) = message::read(&message.data).expect("honest nodes write what they read");
                     self.messages += 1;
                     for bytes in transactions {
+                        self.order.push(bytes.clone());
                         *self.copies.entry((propagation_source, stamp, bytes)).or_default() += 1;
                     }
                 }
@@ -234,6 +237,90 @@ async fn who_tells_the_same_at_the_same_time_does_no_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_messages_fit_into_a_frame() {
+    let chain: ChainId =
+        "a-chain-whose-name-is-as-long-as-a-name-may-be-0001".chars().take(50).collect::<String>().parse().expect("a chain id");
+    let swarm = |seed: u8| {
+        let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key(seed).seed()).expect("a key");
+        let mut swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
+            .with_tokio()
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .expect("a transport")
+            .with_behaviour(|keypair| Ok(behaviour(&chain, keypair, MAX_MESSAGE, "one", 8)?))
+            .expect("a behaviour")
+            .build();
+        for name in [TRANSACTIONS, HEIGHTS, evidence::TOPIC] {
+            swarm.behaviour_mut().gossip.subscribe(&topic(&chain, name)).expect("a topic");
+        }
+        swarm
+    };
+    let (mut one, mut two) = (swarm(21), swarm(22));
+    one.listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("a free port");
+    let address = loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = one.select_next_some().await {
+            break address;
+        }
+    };
+    two.dial(address).expect("an address");
+    // Six of each: after some broken streams gossipsub opens no more.
+    let longest = |length: usize, number: u8| vec![number; length];
+    let (mut told, mut heard, mut known) = (false, Vec::new(), 0);
+    let hearing = async {
+        while heard.len() < 12 {
+            tokio::select! {
+                event = one.select_next_some() => if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) = event {
+                    heard.push(message.data.len());
+                },
+                event = two.select_next_some() => known += usize::from(matches!(event, SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })))),
+            }
+            if known == 3 && !told {
+                told = true;
+                for number in 0..6 {
+                    for (name, length) in [(TRANSACTIONS, MAX_MESSAGE), (evidence::TOPIC, evidence::MAX_MESSAGE)] {
+                        two.behaviour_mut().gossip.publish(topic(&chain, name), longest(length, number)).expect("a peer");
+                    }
+                }
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, hearing).await.expect("all are heard");
+    heard.sort_unstable();
+    assert_eq!(heard, [[MAX_MESSAGE; 6], [evidence::MAX_MESSAGE; 6]].concat());
+}
+
+#[tokio::test]
+async fn what_was_held_is_not_offered_before_what_it_was_held_for() {
+    let bench = Bench::new();
+    let (mut gossip, address) = listening(&bench, 21, Vec::new()).await;
+    let making = Counter::new(&bench, 23, vec![address]);
+    // The counter waits for a neighbour that runs.
+    let mut making = Box::pin(making);
+    let mut counter = loop {
+        tokio::select! {
+            counter = &mut making => break counter,
+            event = gossip.swarm.select_next_some() => gossip.handle(event),
+        }
+    };
+    let [first, behind, last] = [0, 1, 2].map(|number| bench.transfer(number));
+    gossip.offers.passes(named(&behind).0, window());
+    gossip.offers.is_held(named(&behind).0);
+    for bytes in [&first, &behind, &last] {
+        gossip.gathering.add(bytes.clone());
+    }
+    gossip.offer_ready();
+    let listening = async {
+        loop {
+            gossip.swarm.select_next_some().await;
+        }
+    };
+    tokio::select! {
+        () = listening => {}
+        () = counter.listen(Duration::from_secs(2)) => {}
+    }
+    assert_eq!(counter.order, [first, behind, last]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     let (bench, honest) = (Bench::new(), Bench::new());
     let mut arrivals = bench.app.arrivals();
@@ -244,7 +331,7 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     // A peer like any other, but its messages may be longer than ours.
     let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key(66).seed()).expect("a key");
     let chain = bench.app.genesis().chain().clone();
-    let (transactions, heights) = (topic(&chain, "transactions"), topic(&chain, "heights"));
+    let (transactions, heights) = (topic(&chain, TRANSACTIONS), topic(&chain, HEIGHTS));
     let mut hostile = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -266,7 +353,7 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     tokio::time::timeout(PATIENCE, subscribed).await.expect("the victim says what it listens to");
     let stamped = |bytes: &[u8]| [&[0; 8], bytes].concat();
     let mut forged = bench.transfer(0).to_vec();
-    *forged.last_mut().expect("a signature") ^= 1;
+    *forged.iter_mut().nth_back(1).expect("a signature") ^= 1;
     for (story, topic, data) in [
         ("nothing", &transactions, Vec::new()),
         ("half a stamp", &transactions, vec![0; 4]),
@@ -325,7 +412,7 @@ async fn topics_that_nobody_knows_are_not_remembered() {
     for number in 0..100 {
         hostile.behaviour_mut().subscribe(&topic(&chain, &number.to_string())).expect("a topic");
     }
-    hostile.behaviour_mut().subscribe(&topic(&chain, "heights")).expect("a topic");
+    hostile.behaviour_mut().subscribe(&topic(&chain, HEIGHTS)).expect("a topic");
     hostile.dial(address).expect("an address");
     let (peer, heights) = (*hostile.local_peer_id(), gossip.heights.hash());
     let told = async {
@@ -364,10 +451,14 @@ fn messages_are_judged_by_what_the_mempool_says() {
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(bench.app.waiting(), waiting, "{story}");
         let held: Vec<Hash> = story.contains("gap").then_some(hash).into_iter().collect();
-        assert_eq!((bench.app.is_held(&hash), verdict.held, verdict.left), (!held.is_empty(), held, Vec::new()), "{story}");
+        assert_eq!(
+            (bench.app.is_held(&hash), verdict.held, verdict.new.len()),
+            (!held.is_empty(), held, usize::from(story == "in order")),
+            "{story}"
+        );
     };
     let mut forged = bench.transfer(0).to_vec();
-    *forged.last_mut().expect("a signature") ^= 1;
+    *forged.iter_mut().nth_back(1).expect("a signature") ^= 1;
     let mut longer = bench.transfer(0).to_vec();
     longer.push(0);
     let mut terms = bench.terms(0);
@@ -393,22 +484,22 @@ fn a_message_goes_on_only_if_all_of_it_may() {
     use MessageAcceptance::{Accept, Ignore, Reject};
     let good = |bench: &Bench, number| bench.transfer(number);
     let mut forged = Bench::new().transfer(0).to_vec();
-    *forged.last_mut().expect("a signature") ^= 1;
-    // What a message has, beside 0 which waits: transactions by their sequence. What becomes of it; what is held then, and what is left to
-    // this node.
+    *forged.iter_mut().nth_back(1).expect("a signature") ^= 1;
+    // What a message has, beside 0 which waits: transactions by their sequence. What becomes of it; what is held then, and what is new.
     type Row<'a> = (&'a str, &'a [u64], bool, bool, MessageAcceptance, &'a [u64], &'a [u64]);
-    let rows: [Row<'_>; 9] = [
-        ("all are new", &[1, 2, 3], false, false, Accept, &[], &[]),
-        ("one is new", &[0, 1], false, false, Accept, &[], &[]),
+    let rows: [Row<'_>; 10] = [
+        ("all are new", &[1, 2, 3], false, false, Accept, &[], &[1, 2, 3]),
+        ("half is new", &[0, 1], false, false, Accept, &[], &[1]),
+        ("less than half is new", &[0, 0, 1], false, false, Ignore, &[], &[1]),
         ("none is new", &[0], false, false, Ignore, &[], &[]),
         ("none is new, offered again", &[0], true, false, Accept, &[], &[]),
-        ("out of order", &[2, 1], false, false, Accept, &[], &[]),
+        ("out of order", &[2, 1], false, false, Accept, &[], &[2, 1]),
         ("one is behind a gap", &[1, 3], false, false, Ignore, &[3], &[1]),
-        ("the same twice", &[1, 1], false, false, Accept, &[], &[]),
+        ("the same twice", &[1, 1], false, false, Accept, &[], &[1]),
         ("one is forged", &[1, 2], false, true, Reject, &[], &[1, 2]),
         ("none is new and one is forged", &[0], false, true, Reject, &[], &[]),
     ];
-    for (story, sequences, offered_again, with_forged, expected, held, left) in rows {
+    for (story, sequences, offered_again, with_forged, expected, held, new) in rows {
         let bench = Bench::new();
         bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
         let mut transactions: Vec<Bytes> = sequences.iter().map(|number| good(&bench, *number)).collect();
@@ -416,7 +507,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
         let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again }]).remove(0);
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(verdict.held, held.iter().map(|number| named(&good(&bench, *number)).0).collect::<Vec<_>>(), "{story}");
-        assert_eq!(verdict.left, left.iter().map(|number| named(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
+        assert_eq!(verdict.new, new.iter().map(|number| named(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
     }
     // One that a block has: its message is nobody's fault, and the others do not suffer for it.
     let bench = Bench::new();
@@ -425,7 +516,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
     let message = judging::Message { transactions: vec![good(&bench, 0), good(&bench, 1)], offered_again: false };
     let verdict = judge(&bench.app, vec![message]).remove(0);
     assert!(matches!(verdict.acceptance, Ignore), "{verdict:?}");
-    assert_eq!((verdict.held, verdict.left), (Vec::new(), vec![named(&good(&bench, 1))]));
+    assert_eq!((verdict.held, verdict.new), (Vec::new(), vec![named(&good(&bench, 1))]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -520,7 +611,7 @@ fn a_height_is_sixteen_bytes() {
 #[test]
 fn a_height_is_a_new_message_each_time_and_a_transaction_never() {
     let chain = "zynk-test-1".parse().expect("a chain id");
-    let (transactions, heights) = (topic(&chain, "transactions").hash(), topic(&chain, "heights").hash());
+    let (transactions, heights) = (topic(&chain, TRANSACTIONS).hash(), topic(&chain, HEIGHTS).hash());
     let peer = |seed: u8| libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).expect("a key").public().to_peer_id();
     let message = |seed: u8, number: u64, topic: &gossipsub::TopicHash, data: &[u8]| {
         let message =

@@ -43,7 +43,7 @@ impl Intake {
         }
         let (answer, taken) = oneshot::channel();
         self.queue.send((bytes, answer)).await.map_err(|_| Fault::Busy("the node stops"))?;
-        taken.await.map_err(|_| Fault::Internal("the node stops, or failed at this transaction".to_owned()))
+        taken.await.map_err(|_| Fault::Internal("the node stops, or failed: the transaction may have been taken".to_owned()))
     }
 
     /// Hands one in of which nobody wants to know what becomes of it.
@@ -89,7 +89,7 @@ mod tests {
         let bench = Bench::new();
         let intake = Intake::start(Arc::clone(&bench.app));
         let mut forged = bench.transfer(2).to_vec();
-        *forged.last_mut().expect("a signature") ^= 1;
+        *forged.iter_mut().nth_back(1).expect("a signature") ^= 1;
         let handed_in = [bench.transfer(0), bench.transfer(1), forged.into(), bench.transfer(0), vec![7; 9000].into(), bench.transfer(2)];
         let told = join_all(handed_in.map(|bytes| intake.submit(bytes))).await;
         let codes: Vec<Option<u32>> =

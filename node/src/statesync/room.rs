@@ -44,3 +44,14 @@ pub(super) fn needed(manifest: &Manifest, here: u64, missing: usize) -> u64 {
     let database = manifest.bytes.saturating_mul(2).saturating_add(manifest.records().saturating_mul(RECORD));
     chunks.saturating_add(database)
 }
+
+/// How many bytes of files are in a folder and in the folders in it.
+pub(super) fn taken(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => taken(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}

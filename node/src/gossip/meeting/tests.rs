@@ -13,7 +13,7 @@ use super::*;
 use crate::app::App;
 use crate::config::Network;
 use crate::gossip::tests::{listening, started};
-use crate::gossip::{Behaviour, MAX_MESSAGE, behaviour, topic};
+use crate::gossip::{Behaviour, HEIGHTS, MAX_MESSAGE, TRANSACTIONS, behaviour, topic};
 use crate::testing::{Bench, key};
 
 /// Only a test that fails waits so long.
@@ -148,7 +148,7 @@ async fn who_does_wrong_is_sent_away() {
         swarm.behaviour_mut().exchange.send_request(&victim, stolen.clone());
     })
     .await;
-    let transactions = topic(&chain, "transactions");
+    let transactions = topic(&chain, TRANSACTIONS);
     let mut number = 0u64;
     is_banned_for(&bench, 63, &address, Offence::Invalid.words(), |swarm, _| {
         number += 1;
@@ -157,7 +157,7 @@ async fn who_does_wrong_is_sent_away() {
         let _ = swarm.behaviour_mut().gossip.publish(transactions.clone(), data);
     })
     .await;
-    let heights = topic(&chain, "heights");
+    let heights = topic(&chain, HEIGHTS);
     let mut told = 0u64;
     is_banned_for(&bench, 65, &address, Offence::Flood.words(), |swarm, _| {
         for _ in 0..400 {
