@@ -126,20 +126,22 @@ enum Found {
     New,
     /// Ready since before.
     Known,
+    /// In a block: the message is late, and nobody's fault.
+    Included,
     /// Behind a gap. Nobody may ever have to pay for it.
     Held,
     /// Its publisher is at fault, and so is who passes it on.
     Bad,
-    /// Used, too late or too many: nobody's fault.
+    /// Another one has its sequence, it is too late, or there are too many: nobody's fault.
     Useless,
 }
 
 /// What becomes of each of these messages. Signatures are checked on every core, and then one transaction is taken
 /// after the other.
 ///
-/// A message is passed on if each of its transactions is ready here, and half of them were not before: nobody pays for the others a
-/// second time. If it was offered again just now, it may have been ready: behind this node may be one that lacks it, and to that one this
-/// node's own offer would be a copy of the same message.
+/// A message is passed on if each of its transactions is ready here or in a block, and half of them are ready since now: nobody pays for the
+/// others a second time. If it was offered again just now, it may have been ready: behind this node may be one that lacks it, and to that one
+/// this node's own offer would be a copy of the same message.
 pub(super) fn judge(app: &App, messages: Vec<Message>) -> Vec<Verdict> {
     let all: Vec<Bytes> = messages.iter().flat_map(|message| message.transactions.iter().cloned()).collect();
     let mut taken = app.submit_all(&all).into_iter();
@@ -161,20 +163,20 @@ fn find(app: &App, hash: &TxHash, taken: Result<Taken, NotTaken>) -> Found {
         Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
             Found::Bad
         }
+        Err(NotTaken::Refused(ledger::Refusal::StaleSequence { .. })) if app.store().transaction(hash).is_some() => Found::Included,
         Err(_) => Found::Useless,
     }
 }
 
 fn verdict(transactions: Vec<(Found, TxHash, Bytes)>, offered_again: bool) -> Verdict {
     let count = |wanted: Found| transactions.iter().filter(|(found, ..)| *found == wanted).count();
-    let acceptance = if count(Found::Bad) > 0 {
-        MessageAcceptance::Reject
-    } else if count(Found::Held) + count(Found::Useless) > 0
-        || !(offered_again || count(Found::New) > 0 && count(Found::New) >= count(Found::Known))
-    {
-        MessageAcceptance::Ignore
-    } else {
-        MessageAcceptance::Accept
+    let (new, old) = (count(Found::New), count(Found::Known) + count(Found::Included));
+    let (mixed, late) = (count(Found::Held) + count(Found::Useless) > 0, count(Found::Included) > 0);
+    let acceptance = match () {
+        () if count(Found::Bad) > 0 => MessageAcceptance::Reject,
+        () if mixed => MessageAcceptance::Ignore,
+        () if new > 0 && new >= old || offered_again && !late => MessageAcceptance::Accept,
+        () => MessageAcceptance::Ignore,
     };
     let (mut held, mut new) = (Vec::new(), Vec::new());
     for (found, hash, bytes) in transactions {

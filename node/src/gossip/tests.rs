@@ -509,14 +509,24 @@ fn a_message_goes_on_only_if_all_of_it_may() {
         assert_eq!(verdict.held, held.iter().map(|number| named(&good(&bench, *number)).0).collect::<Vec<_>>(), "{story}");
         assert_eq!(verdict.new, new.iter().map(|number| named(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
     }
-    // One that a block has: its message is nobody's fault, and the others do not suffer for it.
+    // One that a block has: its message is late, and the others do not suffer for it.
     let bench = Bench::new();
     bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
     bench.make(1);
-    let message = judging::Message { transactions: vec![good(&bench, 0), good(&bench, 1)], offered_again: false };
-    let verdict = judge(&bench.app, vec![message]).remove(0);
-    assert!(matches!(verdict.acceptance, Ignore), "{verdict:?}");
-    assert_eq!((verdict.held, verdict.new), (Vec::new(), vec![named(&good(&bench, 1))]));
+    let judged = |sequences: &[u64], offered_again: bool| {
+        let transactions = sequences.iter().map(|number| good(&bench, *number)).collect();
+        let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again }]).remove(0);
+        (format!("{:?}", verdict.acceptance), verdict.new)
+    };
+    assert_eq!(judged(&[0, 1], false), (format!("{Accept:?}"), vec![named(&good(&bench, 1))]), "one is in a block");
+    assert_eq!(judged(&[0, 0, 2], false), (format!("{Ignore:?}"), vec![named(&good(&bench, 2))]), "most are");
+    assert_eq!(judged(&[0], true), (format!("{Ignore:?}"), Vec::new()), "it alone, and offered again");
+    // And one whose sequence another one has used.
+    let other =
+        bench.terms(0).sign(&key(RICH), rpc::FeePayer::Author, ledger::Body::RegisterLog { key: key(9).public(), bond: types::Amount(1) });
+    let transactions = vec![other.to_bytes().into(), good(&bench, 3)];
+    let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again: false }]).remove(0);
+    assert_eq!((format!("{:?}", verdict.acceptance), verdict.new), (format!("{Ignore:?}"), vec![named(&good(&bench, 3))]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
