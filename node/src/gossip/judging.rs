@@ -171,12 +171,12 @@ fn find(app: &App, hash: &TxHash, taken: Result<Taken, NotTaken>) -> Found {
 fn verdict(transactions: Vec<(Found, TxHash, Bytes)>, offered_again: bool) -> Verdict {
     let count = |wanted: Found| transactions.iter().filter(|(found, ..)| *found == wanted).count();
     let (new, old) = (count(Found::New), count(Found::Known) + count(Found::Included));
-    let (mixed, late) = (count(Found::Held) + count(Found::Useless) > 0, count(Found::Included) > 0);
-    let acceptance = match () {
-        () if count(Found::Bad) > 0 => MessageAcceptance::Reject,
-        () if mixed => MessageAcceptance::Ignore,
-        () if new > 0 && new >= old || offered_again && !late => MessageAcceptance::Accept,
-        () => MessageAcceptance::Ignore,
+    let mixed = count(Found::Held) + count(Found::Useless) > 0;
+    let goes_on = !mixed && (offered_again && count(Found::Included) == 0 || new > 0 && new >= old);
+    let acceptance = match count(Found::Bad) {
+        0 if goes_on => MessageAcceptance::Accept,
+        0 => MessageAcceptance::Ignore,
+        _ => MessageAcceptance::Reject,
     };
     let (mut held, mut new) = (Vec::new(), Vec::new());
     for (found, hash, bytes) in transactions {

