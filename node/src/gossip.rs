@@ -80,9 +80,9 @@ const WINDOW_S: u64 = 5;
 const HEIGHTS_PASSED: usize = 256;
 /// A peer that hands over more of them in one second does wrong: each is remembered for a minute.
 const HEIGHTS_TOLD: usize = 4 * HEIGHTS_PASSED;
-/// At most this many received transactions wait to be judged, 32 MiB of them. What comes while so many
-/// wait is dropped: its holders offer it again.
-const UNJUDGED: usize = 4096;
+/// At most this many received messages with transactions wait to be judged, 32 MiB of them, and this many transactions in
+/// them: a second's work. What comes while so many wait is dropped: its holders offer it again.
+const UNJUDGED: (usize, usize) = (4096, 16_384);
 /// At most this many verdicts wait to be reported; above that, judging waits.
 const UNREPORTED: usize = 1024;
 

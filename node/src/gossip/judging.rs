@@ -57,13 +57,14 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Judges until this or the receiver of the verdicts is dropped. At most `unjudged` transactions and
-    /// `unreported` verdicts wait.
-    pub(super) fn start(app: Arc<App>, unjudged: usize, unreported: usize) -> (Self, Receiver<Judged>) {
-        let (queue, received) = mpsc::channel(unjudged);
+    /// Judges until this or the receiver of the verdicts is dropped. At most `unjudged` messages, with as many transactions,
+    /// and `unreported` verdicts wait.
+    pub(super) fn start(app: Arc<App>, unjudged: (usize, usize), unreported: usize) -> (Self, Receiver<Judged>) {
+        let (messages, transactions) = unjudged;
+        let (queue, received) = mpsc::channel(messages);
         let (verdicts, checked) = mpsc::channel(unreported);
         tokio::spawn(work(app, received, verdicts));
-        (Self { queue, room: Arc::new(Semaphore::new(unjudged)) }, checked)
+        (Self { queue, room: Arc::new(Semaphore::new(transactions)) }, checked)
     }
 
     /// Takes a message; where too many wait, the verdict is that it is ignored.

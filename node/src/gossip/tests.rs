@@ -563,7 +563,7 @@ async fn what_becomes_ready_together_travels_together_and_none_for_another() {
 async fn what_cannot_be_judged_soon_is_handed_back() {
     let bench = Bench::new();
     // Nobody takes the verdicts: one is reported, one waits for that, one waits to be judged.
-    let (judge, mut verdicts) = Judge::start(Arc::clone(&bench.app), 1, 1);
+    let (judge, mut verdicts) = Judge::start(Arc::clone(&bench.app), (1, 1), 1);
     let message = |number: u64| Received {
         id: gossipsub::MessageId::from(number.to_be_bytes().to_vec()),
         from: libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key").public().to_peer_id(),
