@@ -44,7 +44,7 @@ use self::alive::{Alive, SILENCE};
 use self::discovery::Discovery;
 pub use self::discovery::Setup;
 use self::evidence::Accusations;
-use self::judging::{Checked, Judge, Judged, Received};
+use self::judging::{Checked, Judge, Judged, Message, Received, Verdict};
 use self::message::MAX_MESSAGE;
 use self::offering::Gathering;
 use self::offers::Offers;
@@ -264,7 +264,7 @@ impl Gossip {
         let window = window();
         let offered_again = stamp.abs_diff(window) <= 1;
         let names: Vec<Hash> = transactions.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
-        match self.judge.take(Received { id, from, transactions, offered_again }) {
+        match self.judge.take(Received { id, from, message: Message { transactions, offered_again } }) {
             // With others it is another message each time: that must not lengthen its rest.
             Ok(()) if stamp == message::FIRST => names.into_iter().for_each(|name| self.offers.comes(name, window)),
             // Under another stamp it is no offer that all hear: it must not keep this node from making its own.
@@ -277,11 +277,11 @@ impl Gossip {
         }
     }
 
-    fn conclude(&mut self, Judged { checked, held, new }: Judged) {
+    fn conclude(&mut self, Judged { id, from, verdict: Verdict { acceptance, held, new } }: Judged) {
         held.into_iter().for_each(|transaction| self.offers.is_held(transaction));
-        let goes_on = matches!(checked.acceptance, MessageAcceptance::Accept);
+        let goes_on = matches!(acceptance, MessageAcceptance::Accept);
         // Gossipsub forgets a message that is judged too late.
-        let known = self.report(checked);
+        let known = self.report(Checked { id, from, acceptance });
         if !(goes_on && known) {
             self.offer_first(&new);
         }

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use ledger::{Refusal, TxHash, Verified};
-use types::Hash;
 
 use super::{App, lock};
 use crate::mempool::{NotTaken, Taken};
@@ -17,11 +16,7 @@ impl App {
     /// # Errors
     /// [`NotTaken`].
     pub fn submit(&self, bytes: Bytes) -> Result<Taken, NotTaken> {
-        let verified = self.verify_new(&bytes)?;
-        let next = self.next();
-        let taken = lock(&self.mempool).take(&self.store, next, bytes, verified)?;
-        self.arrived(&taken.ready);
-        Ok(taken)
+        self.submit_all(std::slice::from_ref(&bytes)).remove(0)
     }
 
     /// As [`App::submit`] of one after the other, their signatures checked on every core.
@@ -46,7 +41,7 @@ impl App {
     /// # Errors
     /// [`NotTaken`].
     pub fn would_take(&self, bytes: Bytes) -> Result<(), NotTaken> {
-        let verified = self.verify_new(&bytes)?;
+        let verified = self.verify_once(&bytes)?;
         let next = self.next();
         lock(&self.mempool).would_take(&self.store, next, bytes, verified)
     }
@@ -90,13 +85,5 @@ impl App {
             // Nobody may be listening.
             let _ = self.arrivals.send(bytes.clone());
         }
-    }
-
-    /// A transaction that does not wait here yet, its signatures checked.
-    fn verify_new(&self, bytes: &Bytes) -> Result<Verified, NotTaken> {
-        if self.is_waiting(&Hash::sha256(&[bytes])) {
-            return Err(NotTaken::Waiting);
-        }
-        Ok(self.verify_once(bytes)?)
     }
 }

@@ -25,6 +25,12 @@ const AT_ONCE: usize = 32;
 pub(super) struct Received {
     pub(super) id: MessageId,
     pub(super) from: PeerId,
+    pub(super) message: Message,
+}
+
+/// What is judged of it.
+#[derive(Debug)]
+pub(super) struct Message {
     pub(super) transactions: Vec<Bytes>,
     /// Whether its stamp says that it was offered again just now.
     pub(super) offered_again: bool,
@@ -41,7 +47,15 @@ pub(super) struct Checked {
 /// What became of a message with transactions.
 #[derive(Debug)]
 pub(super) struct Judged {
-    pub(super) checked: Checked,
+    pub(super) id: MessageId,
+    pub(super) from: PeerId,
+    pub(super) verdict: Verdict,
+}
+
+/// The verdict on a message, and which of its transactions this node sees to.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) acceptance: MessageAcceptance,
     /// What of it is held: this node offers each when those before it have come.
     pub(super) held: Vec<TxHash>,
     /// What of it has become ready: if the message does not go on, this node offers it.
@@ -68,12 +82,12 @@ impl Judge {
     }
 
     /// Takes a message; where too many wait, the verdict is that it is ignored.
-    pub(super) fn take(&self, message: Received) -> Result<(), Checked> {
+    pub(super) fn take(&self, received: Received) -> Result<(), Checked> {
         let ignored = |Received { id, from, .. }: Received| Checked { id, from, acceptance: MessageAcceptance::Ignore };
-        let count = u32::try_from(message.transactions.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(received.message.transactions.len()).unwrap_or(u32::MAX);
         match Arc::clone(&self.room).try_acquire_many_owned(count) {
-            Ok(place) => self.queue.try_send((message, place)).map_err(|refused| ignored(refused.into_inner().0)),
-            Err(_) => Err(ignored(message)),
+            Ok(place) => self.queue.try_send((received, place)).map_err(|refused| ignored(refused.into_inner().0)),
+            Err(_) => Err(ignored(received)),
         }
     }
 }
@@ -81,36 +95,18 @@ impl Judge {
 async fn work(app: Arc<App>, mut received: Receiver<(Received, OwnedSemaphorePermit)>, verdicts: Sender<Judged>) {
     let mut batch = Vec::new();
     while received.recv_many(&mut batch, AT_ONCE).await > 0 {
-        let (names, messages): (Vec<_>, Vec<_>) = batch
-            .drain(..)
-            .map(|(Received { id, from, transactions, offered_again }, _)| ((id, from), Message { transactions, offered_again }))
-            .unzip();
+        let (names, messages): (Vec<_>, Vec<_>) = batch.drain(..).map(|(Received { id, from, message }, _)| ((id, from), message)).unzip();
         let app = Arc::clone(&app);
         let judged = tokio::task::spawn_blocking(move || judge(&app, messages)).await;
         // A message that makes the judge panic must not make this node deaf to all others.
         let mut judged = judged.unwrap_or_default().into_iter();
         for (id, from) in names {
-            let Verdict { acceptance, held, new } = judged.next().unwrap_or_default();
-            if verdicts.send(Judged { checked: Checked { id, from, acceptance }, held, new }).await.is_err() {
+            let verdict = judged.next().unwrap_or_default();
+            if verdicts.send(Judged { id, from, verdict }).await.is_err() {
                 return;
             }
         }
     }
-}
-
-/// What is judged of a message.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) transactions: Vec<Bytes>,
-    pub(super) offered_again: bool,
-}
-
-/// The verdict on a message, and which of its transactions this node sees to.
-#[derive(Debug)]
-pub(super) struct Verdict {
-    pub(super) acceptance: MessageAcceptance,
-    pub(super) held: Vec<TxHash>,
-    pub(super) new: Vec<(TxHash, Bytes)>,
 }
 
 impl Default for Verdict {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use libp2p::multiaddr::Protocol;
 use types::Encode as _;
 
-use super::judging::{self, judge};
+use super::judging::judge;
 use super::offers::First;
 use super::*;
 use crate::config::Network;
@@ -73,6 +73,7 @@ struct Counter {
     swarm: Swarm<Behaviour>,
     transactions: IdentTopic,
     copies: BTreeMap<(PeerId, u64, Bytes), usize>,
+    /// Messages under the stamp of a first offer.
     messages: usize,
     /// The transactions as they came.
     order: Vec<Bytes>,
@@ -129,7 +130,7 @@ impl Counter {
                     self.swarm.select_next_some().await
                 {
                     let (stamp, transactions) = message::read(&message.data).expect("honest nodes write what they read");
-                    self.messages += 1;
+                    self.messages += usize::from(stamp == message::FIRST);
                     for bytes in transactions {
                         self.order.push(bytes.clone());
                         *self.copies.entry((propagation_source, stamp, bytes)).or_default() += 1;
@@ -447,7 +448,7 @@ fn messages_are_judged_by_what_the_mempool_says() {
     let bench = Bench::new();
     let check = |story: &str, bytes: Bytes, offered_again: bool, expected: MessageAcceptance, waiting: usize| {
         let hash = Hash::sha256(&[&bytes]);
-        let verdict = judge(&bench.app, vec![judging::Message { transactions: vec![bytes], offered_again }]).remove(0);
+        let verdict = judge(&bench.app, vec![Message { transactions: vec![bytes], offered_again }]).remove(0);
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(bench.app.waiting(), waiting, "{story}");
         let held: Vec<Hash> = story.contains("gap").then_some(hash).into_iter().collect();
@@ -504,7 +505,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
         bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
         let mut transactions: Vec<Bytes> = sequences.iter().map(|number| good(&bench, *number)).collect();
         transactions.extend(with_forged.then(|| Bytes::from(forged.clone())));
-        let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again }]).remove(0);
+        let verdict = judge(&bench.app, vec![Message { transactions, offered_again }]).remove(0);
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(verdict.held, held.iter().map(|number| named(&good(&bench, *number)).0).collect::<Vec<_>>(), "{story}");
         assert_eq!(verdict.new, new.iter().map(|number| named(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
@@ -515,7 +516,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
     bench.make(1);
     let judged = |sequences: &[u64], offered_again: bool| {
         let transactions = sequences.iter().map(|number| good(&bench, *number)).collect();
-        let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again }]).remove(0);
+        let verdict = judge(&bench.app, vec![Message { transactions, offered_again }]).remove(0);
         (format!("{:?}", verdict.acceptance), verdict.new)
     };
     assert_eq!(judged(&[0, 1], false), (format!("{Accept:?}"), vec![named(&good(&bench, 1))]), "one is in a block");
@@ -525,7 +526,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
     let other =
         bench.terms(0).sign(&key(RICH), rpc::FeePayer::Author, ledger::Body::RegisterLog { key: key(9).public(), bond: types::Amount(1) });
     let transactions = vec![other.to_bytes().into(), good(&bench, 3)];
-    let verdict = judge(&bench.app, vec![judging::Message { transactions, offered_again: false }]).remove(0);
+    let verdict = judge(&bench.app, vec![Message { transactions, offered_again: false }]).remove(0);
     assert_eq!((format!("{:?}", verdict.acceptance), verdict.new), (format!("{Ignore:?}"), vec![named(&good(&bench, 3))]));
 }
 
@@ -545,9 +546,9 @@ async fn what_becomes_ready_together_travels_together_and_none_for_another() {
         assert_eq!(next(arrivals).await, one.transfer(0), "what rode with one behind a gap");
     }
     assert!(!two.app.is_waiting(&named(&one.transfer(5)).0), "nobody may ever have to pay for it");
-    // Thirty that become ready at once, a message for each of which nobody needs.
+    // Thirty that become ready at once, since the first of them comes last: a message for each of which nobody needs.
     counter.messages = 0;
-    let many: Vec<Bytes> = (1..=4).chain(6..32).map(|number| one.transfer(number)).collect();
+    let many: Vec<Bytes> = (1..=4).chain(6..32).rev().map(|number| one.transfer(number)).collect();
     assert!(one.app.submit_all(&many).iter().all(Result::is_ok));
     counter.listen(Duration::from_secs(2)).await;
     for number in 1..32 {
@@ -567,8 +568,7 @@ async fn what_cannot_be_judged_soon_is_handed_back() {
     let message = |number: u64| Received {
         id: gossipsub::MessageId::from(number.to_be_bytes().to_vec()),
         from: libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key").public().to_peer_id(),
-        transactions: vec![bench.transfer(number)],
-        offered_again: false,
+        message: Message { transactions: vec![bench.transfer(number)], offered_again: false },
     };
     let full = async {
         let mut taken = 0;
@@ -586,14 +586,14 @@ async fn what_cannot_be_judged_soon_is_handed_back() {
     let ignored = judge.take(message(9)).expect_err("there is no room");
     assert!(matches!(ignored.acceptance, MessageAcceptance::Ignore));
     for number in 0..3u64 {
-        let checked = tokio::time::timeout(PATIENCE, verdicts.recv()).await.expect("a verdict").expect("the judge lives");
-        let found = (checked.checked.id, format!("{:?}", checked.checked.acceptance));
+        let judged = tokio::time::timeout(PATIENCE, verdicts.recv()).await.expect("a verdict").expect("the judge lives");
+        let found = (judged.id, format!("{:?}", judged.verdict.acceptance));
         assert_eq!(found, (gossipsub::MessageId::from(number.to_be_bytes().to_vec()), "Accept".to_owned()), "in order");
     }
     // Room again, and an end with its queue.
     judge.take(message(3)).expect("room");
     drop(judge);
-    assert_eq!(verdicts.recv().await.map(|judged| format!("{:?}", judged.checked.acceptance)), Some("Accept".to_owned()));
+    assert_eq!(verdicts.recv().await.map(|judged| format!("{:?}", judged.verdict.acceptance)), Some("Accept".to_owned()));
     assert!(verdicts.recv().await.is_none());
 }
 
