@@ -86,7 +86,6 @@ fn tell(height: u64, world: &World) -> impl Future<Output = ()> + use<> {
     let topic = gossipsub::IdentTopic::new(format!("/zynk/{chain}/heights/1"));
     async move {
         let config = gossipsub::ConfigBuilder::default()
-            .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
             .validation_mode(gossipsub::ValidationMode::Anonymous)
             .message_id_fn(|message| gossipsub::MessageId::from(message.data.clone()))
             .build();

@@ -75,13 +75,13 @@ pub fn charge(state: &mut State<'_>, params: &Params, verified: &Verified, heigh
     if transaction.fee < needed {
         return Err(Refusal::FeeTooLow { found: transaction.fee, needed });
     }
-    let author = transaction.author.address();
-    advance(state, &author, transaction.sequence)?;
+    let author = verified.author();
+    advance(state, author, transaction.sequence)?;
     match &transaction.payer {
-        Payer::Author => debit(state, &author, "author", transaction.fee)?,
+        Payer::Author => debit(state, author, "author", transaction.fee)?,
         Payer::Cosigner(payer) => debit(state, &payer.address(), "payer", transaction.fee)?,
         Payer::Allowance(sponsor) => {
-            draw(state, sponsor, &author, transaction.fee, height)?;
+            draw(state, sponsor, author, transaction.fee, height)?;
             debit(state, sponsor, "payer", transaction.fee)?;
         }
     }

@@ -185,15 +185,15 @@ fn belongs(chain: &ChainId, verified: &Verified) -> Result<(), Refusal> {
 
 fn run(state: &mut State<'_>, params: &Params, block: Block<'_>, verified: &Verified) -> Result<Vec<Event>, Refusal> {
     let transaction = verified.transaction();
-    let author = transaction.author.address();
+    let author = verified.author();
     let Block { chain, height, .. } = block;
     let event = match &transaction.body {
         Body::Transfer { to, amount, .. } => {
-            account::transfer(state, &author, to, *amount)?;
+            account::transfer(state, author, to, *amount)?;
             event("transfer", [("from", author.to_string()), ("to", to.to_string()), ("amount", amount.0.to_string())])
         }
         Body::Allow { beneficiary, limit, expires } => {
-            account::allow(state, &author, beneficiary, *limit, *expires);
+            account::allow(state, author, beneficiary, *limit, *expires);
             event("allow", [("sponsor", author.to_string()), ("beneficiary", beneficiary.to_string()), ("limit", limit.0.to_string())])
         }
         Body::Identity(operation) => {
@@ -201,15 +201,15 @@ fn run(state: &mut State<'_>, params: &Params, block: Block<'_>, verified: &Veri
             event("identity", [("did", did.to_string()), ("operation", operation.operation.name().to_owned())])
         }
         Body::RegisterLog { key, bond } => {
-            let log = anchors::register(state, params, chain, height, (&author, transaction.sequence), (key, *bond))?;
+            let log = anchors::register(state, params, chain, height, (author, transaction.sequence), (key, *bond))?;
             event("log", [("log", log.to_string()), ("owner", author.to_string()), ("act", "register".to_owned())])
         }
         Body::RotateLogKey { log, key } => {
-            anchors::rotate_key(state, &author, log, key)?;
+            anchors::rotate_key(state, author, log, key)?;
             event("log", [("log", log.to_string()), ("owner", author.to_string()), ("act", "rotate".to_owned())])
         }
         Body::RetireLog { log } => {
-            anchors::retire(state, params, height, &author, log)?;
+            anchors::retire(state, params, height, author, log)?;
             event("log", [("log", log.to_string()), ("owner", author.to_string()), ("act", "retire".to_owned())])
         }
         Body::Anchor(anchor) => {
@@ -217,16 +217,16 @@ fn run(state: &mut State<'_>, params: &Params, block: Block<'_>, verified: &Veri
             let log = anchor.anchor.log.to_string();
             event("anchor", [("log", log), ("sequence", anchor.anchor.sequence.to_string()), ("again", again.to_string())])
         }
-        Body::CreateValidator(candidacy) => stake::validator::create(state, params, block, &author, candidacy)?,
-        Body::EditValidator { validator, edit } => stake::validator::edit(state, params, block, &author, validator, edit)?,
-        Body::Delegate { validator, amount } => stake::delegation::delegate(state, params, block, &author, (validator, *amount))?,
-        Body::Undelegate { validator, amount } => stake::delegation::undelegate(state, params, block, &author, (validator, *amount))?,
-        Body::Redelegate { from, to, amount } => stake::delegation::redelegate(state, params, block, &author, (from, to, *amount))?,
-        Body::WithdrawRewards { validator } => stake::delegation::withdraw(state, block, &author, validator)?,
-        Body::Unjail { validator } => stake::validator::unjail(state, params, block, &author, validator)?,
-        Body::SubmitProposal(draft) => return governance::submit(state, params, block, &author, draft),
-        Body::Deposit { proposal, amount } => return governance::deposit(state, params, block, &author, *proposal, *amount),
-        Body::Vote { proposal, choice } => return governance::vote(state, block, &author, *proposal, *choice),
+        Body::CreateValidator(candidacy) => stake::validator::create(state, params, block, author, candidacy)?,
+        Body::EditValidator { validator, edit } => stake::validator::edit(state, params, block, author, validator, edit)?,
+        Body::Delegate { validator, amount } => stake::delegation::delegate(state, params, block, author, (validator, *amount))?,
+        Body::Undelegate { validator, amount } => stake::delegation::undelegate(state, params, block, author, (validator, *amount))?,
+        Body::Redelegate { from, to, amount } => stake::delegation::redelegate(state, params, block, author, (from, to, *amount))?,
+        Body::WithdrawRewards { validator } => stake::delegation::withdraw(state, block, author, validator)?,
+        Body::Unjail { validator } => stake::validator::unjail(state, params, block, author, validator)?,
+        Body::SubmitProposal(draft) => return governance::submit(state, params, block, author, draft),
+        Body::Deposit { proposal, amount } => return governance::deposit(state, params, block, author, *proposal, *amount),
+        Body::Vote { proposal, choice } => return governance::vote(state, block, author, *proposal, *choice),
     };
     Ok(vec![event])
 }

@@ -173,6 +173,7 @@ pub struct SignedTransaction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     transaction: Arc<Transaction>,
+    author: Address,
     size_bytes: usize,
     signer: Signer,
 }
@@ -239,7 +240,8 @@ impl SignedTransaction {
         // All of the encoding but for the context: its size.
         self.signature.encode(&mut bytes);
         self.payer_signature.encode(&mut bytes);
-        Ok(Verified { size_bytes: bytes.len() - CONTEXT.len(), transaction: Arc::new(self.transaction), signer: Signer::default() })
+        let (author, size_bytes) = (self.transaction.author.address(), bytes.len() - CONTEXT.len());
+        Ok(Verified { transaction: Arc::new(self.transaction), author, size_bytes, signer: Signer::default() })
     }
 
     /// The transaction's name.
@@ -254,6 +256,12 @@ impl Verified {
     #[must_use]
     pub fn transaction(&self) -> &Transaction {
         &self.transaction
+    }
+
+    /// Whose it is: the address of its author's key.
+    #[must_use]
+    pub const fn author(&self) -> &Address {
+        &self.author
     }
 
     /// Has `check` say whether the signature in the body is `key`'s, unless that was found before.

@@ -74,7 +74,7 @@ impl World {
     fn filled(&self) -> Mempool {
         let mut mempool = Mempool::new(Bounds::default());
         for (bytes, verified) in &self.transactions {
-            mempool.take(&self.state, self.next(1), bytes.clone(), verified.clone()).expect("it can be charged");
+            mempool.take(&self.state, self.next(1), bytes.clone().into(), verified.clone()).expect("it can be charged");
         }
         mempool
     }

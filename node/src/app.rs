@@ -33,6 +33,7 @@ use crate::gossip::peers::Peers;
 use crate::mempool::Mempool;
 use crate::state::Upkeep;
 use crate::store::Store;
+use crate::tx::Tx;
 use crate::{query, tree, upgrade};
 
 /// At most this many executed proposals are remembered until one of them is decided.
@@ -62,7 +63,7 @@ pub struct App {
     bell: Arc<Notify>,
     accusations: Arc<Notify>,
     blocks: broadcast::Sender<Committed>,
-    arrivals: broadcast::Sender<Bytes>,
+    to_offer: broadcast::Sender<Tx>,
     upkeep: OnceLock<Arc<Upkeep>>,
     peers: Peers,
     probe: RwLock<Option<Probe>>,
@@ -118,7 +119,7 @@ impl App {
             bell: Arc::new(Notify::new()),
             accusations: Arc::new(Notify::new()),
             blocks: broadcast::channel(256).0,
-            arrivals: broadcast::channel(4096).0,
+            to_offer: broadcast::channel(4096).0,
             upkeep: OnceLock::new(),
             peers: Peers::default(),
             probe: RwLock::default(),
@@ -163,10 +164,10 @@ impl App {
         self.blocks.subscribe()
     }
 
-    /// Transactions as they become able to be in the next block.
+    /// Transactions as they become able to be in the next block, but those that a peer told of just then: what this node is to tell others.
     #[must_use]
-    pub fn arrivals(&self) -> broadcast::Receiver<Bytes> {
-        self.arrivals.subscribe()
+    pub fn to_offer(&self) -> broadcast::Receiver<Tx> {
+        self.to_offer.subscribe()
     }
 
     /// The node's peers on the network of transactions.
@@ -250,7 +251,7 @@ impl App {
         let absent: Vec<Address> = commit.map(absent).unwrap_or_default();
         let misbehavior: Vec<Misbehavior> = misbehavior.iter().map(offence).collect();
         let block = Block { chain: &self.chain, height: (*height).into(), time: millis(*time), misbehavior: &misbehavior, absent: &absent };
-        block::execute(&self.store, block, self.verify_all(transactions))
+        block::execute(&self.store, block, self.verify_all(&txs(transactions)))
     }
 
     /// The engine's parameters from an upgrade on.
@@ -287,7 +288,7 @@ impl App {
     fn announce(&self, decided: Decided, changed: &Changes) {
         let next = self.next();
         let ready = lock(&self.mempool).after_block(&self.store, next, changed);
-        self.arrived(&ready);
+        self.are_ready(&ready, None);
         if lock(&self.evidence).after_block(&self.store, &self.chain()) {
             self.accusations.notify_one();
         }
@@ -324,7 +325,7 @@ impl Application for App {
         let params = block::params(&state);
         let next = Block::new(&self.chain, request.height.into(), millis(request.time));
         let mut room = usize::try_from(request.max_tx_bytes).unwrap_or(0);
-        let verified = self.verify_all(&request.txs);
+        let verified = self.verify_all(&txs(&request.txs));
         self.executions.fetch_add(request.txs.len() as u64, Ordering::Relaxed);
         let mut chosen = Vec::new();
         for (bytes, verified) in request.txs.into_iter().zip(verified) {
@@ -544,6 +545,10 @@ fn millis(time: Time) -> Millis {
 }
 
 /// A lock is only ever held for work that does not panic; if it did, the value is still whole.
+fn txs(transactions: &[Bytes]) -> Vec<Tx> {
+    transactions.iter().cloned().map(Tx::from).collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,7 +44,7 @@ use self::alive::{Alive, SILENCE};
 use self::discovery::Discovery;
 pub use self::discovery::Setup;
 use self::evidence::Accusations;
-use self::judging::{Checked, Judge, Judged, Message, Received, Verdict};
+use self::judging::{Checked, Judge, Judged, Message, Offer, Received, Verdict};
 use self::message::MAX_MESSAGE;
 use self::offering::Gathering;
 use self::offers::Offers;
@@ -55,8 +55,7 @@ use crate::app::App;
 pub fn hear(bytes: &[u8]) {
     discovery::read(bytes);
     if let Some((stamp, transactions)) = message::read(bytes) {
-        let named: Vec<_> = transactions.into_iter().map(|bytes| (Hash([0; 32]), bytes)).collect();
-        assert_eq!(message::write(stamp, &named), bytes, "one message has one form");
+        assert_eq!(message::write(stamp, &transactions), bytes, "one message has one form");
     }
 }
 
@@ -182,7 +181,7 @@ impl Gossip {
 
     /// Runs until the task is dropped.
     pub async fn run(mut self) {
-        let mut arrivals = self.app.arrivals();
+        let mut to_offer = self.app.to_offer();
         let accusations = self.app.accusations();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -192,11 +191,11 @@ impl Gossip {
                 Some(judged) = self.verdicts.recv() => self.conclude(judged),
                 Some(checked) = self.accusations.judged() => drop(self.report(checked)),
                 () = accusations.notified() => self.accuse(),
-                arrival = arrivals.recv() => match arrival {
-                    Ok(bytes) => {
-                        self.gathering.add(bytes);
-                        while let Some(bytes) = self.gathering.has_room().then(|| arrivals.try_recv().ok()).flatten() {
-                            self.gathering.add(bytes);
+                ready = to_offer.recv() => match ready {
+                    Ok(tx) => {
+                        self.gathering.add(tx);
+                        while let Some(tx) = self.gathering.has_room().then(|| to_offer.try_recv().ok()).flatten() {
+                            self.gathering.add(tx);
                         }
                     }
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "offered later with the rest"),
@@ -261,24 +260,22 @@ impl Gossip {
             self.report(Checked { id, from, acceptance: MessageAcceptance::Reject });
             return;
         };
-        let window = window();
-        let offered_again = stamp.abs_diff(window) <= 1;
-        let names: Vec<Hash> = transactions.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
-        match self.judge.take(Received { id, from, message: Message { transactions, offered_again } }) {
-            // With others it is another message each time: that must not lengthen its rest.
-            Ok(()) if stamp == message::FIRST => names.into_iter().for_each(|name| self.offers.comes(name, window)),
-            // Under another stamp it is no offer that all hear: it must not keep this node from making its own.
-            Ok(()) if offered_again => names.into_iter().for_each(|name| self.offers.passes(name, window)),
-            Ok(()) => {}
-            Err(ignored) => {
-                self.dropped += 1;
-                self.report(ignored);
-            }
+        let offer = match stamp {
+            message::FIRST => Offer::First,
+            stamp if stamp.abs_diff(window()) <= 1 => Offer::Again,
+            _ => Offer::Stray,
+        };
+        if let Err(ignored) = self.judge.take(Received { id, from, message: Message { transactions, offer } }) {
+            self.dropped += 1;
+            self.report(ignored);
         }
     }
 
-    fn conclude(&mut self, Judged { id, from, verdict: Verdict { acceptance, held, new } }: Judged) {
+    fn conclude(&mut self, Judged { id, from, verdict: Verdict { acceptance, held, new, again } }: Judged) {
+        let window = window();
         held.into_iter().for_each(|transaction| self.offers.is_held(transaction));
+        again.into_iter().for_each(|transaction| self.offers.passes(transaction, window));
+        new.iter().for_each(|tx| self.offers.came(*tx.hash(), window));
         let goes_on = matches!(acceptance, MessageAcceptance::Accept);
         // Gossipsub forgets a message that is judged too late.
         let known = self.report(Checked { id, from, acceptance });
@@ -374,7 +371,6 @@ fn behaviour(
 ) -> anyhow::Result<Behaviour> {
     let topics = [topic(chain, TRANSACTIONS).hash(), topic(chain, HEIGHTS).hash(), topic(chain, evidence::TOPIC).hash()];
     let config = gossipsub::ConfigBuilder::default()
-        .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
         .heartbeat_interval(Duration::from_millis(300))
         // Nobody signs messages: transactions and evidence carry signatures of their own, and a height is somebody's word.
         .validation_mode(ValidationMode::Anonymous)

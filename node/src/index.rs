@@ -39,9 +39,6 @@ use crate::store::Store;
 /// Threads that index and answer.
 const THREADS: usize = 2;
 
-/// The niceness of its threads: beside one of the chain's, such a thread gets a thirtieth of a processor.
-const NICENESS: i32 = 15;
-
 /// Reads a query and throws it away: for fuzzing.
 #[cfg(fuzzing)]
 pub fn parse(text: &str) {
@@ -182,6 +179,19 @@ impl Shared {
     }
 }
 
+/// Has this thread run only where a processor has nothing else to do: where all are busy with the chain, the index falls
+/// behind, and catches up later. Niceness would not do: a processor that runs nice threads alone counts as busy, so that no
+/// thread of the chain is moved there. On a system that refuses, the index competes like any other.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let refused = thread_priority::set_thread_priority_and_policy(thread_priority::thread_native_id(), ThreadPriority::Min, idle);
+        drop(refused.inspect_err(|error| tracing::debug!(%error, "the index runs beside the chain")));
+    }
+}
+
 impl Index {
     /// No index.
     #[must_use]
@@ -202,11 +212,8 @@ impl Index {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("index")
-            // Where the processors are busy with the chain, the index falls behind, and catches up later. What a thread starts has its
-            // niceness: SQLite's does. On a system that refuses, it competes like any other.
-            .on_thread_start(|| {
-                let _ = rustix::process::setpriority_process(None, NICENESS);
-            })
+            // What a thread starts runs as it does: SQLite's, too.
+            .on_thread_start(step_back)
             .enable_all()
             .build()?;
         let ((stop, stopped), (end, ended)) = (watch::channel(false), watch::channel(false));

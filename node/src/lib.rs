@@ -33,6 +33,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod tx;
 pub mod unheard;
 pub mod upgrade;
 

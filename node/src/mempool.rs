@@ -30,6 +30,7 @@ use self::queue::{Queue, Ready, Waiting};
 use self::rank::{Place, Rank};
 use self::shelf::Shelf;
 use self::trial::Entrance;
+use crate::tx::Tx;
 
 /// For so many blocks a transaction is held while its author's earlier ones are missing.
 pub const HELD_BLOCKS: u64 = 20;
@@ -62,10 +63,8 @@ impl Default for Bounds {
 /// What became of a transaction that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// Its name.
-    pub hash: TxHash,
     /// What can be included since: itself, and what waited for it. Nothing if it is held.
-    pub ready: Vec<Bytes>,
+    pub ready: Vec<Tx>,
 }
 
 /// Why a transaction does not enter the mempool.
@@ -145,9 +144,8 @@ impl Mempool {
     ///
     /// # Errors
     /// [`NotTaken`]; nothing has changed.
-    pub fn take(&mut self, view: &dyn View, block: Block<'_>, bytes: Bytes, verified: Verified) -> Result<Taken, NotTaken> {
-        let (waiting, entrance) = self.examine(view, block, bytes, verified)?;
-        let hash = waiting.hash;
+    pub fn take(&mut self, view: &dyn View, block: Block<'_>, tx: Tx, verified: Verified) -> Result<Taken, NotTaken> {
+        let (waiting, entrance) = self.examine(view, block, tx, verified)?;
         let ready = match entrance {
             Entrance::Next => self.take_ready(view, block, waiting)?,
             Entrance::BehindGap => self.take_held(view, block, waiting)?,
@@ -155,7 +153,7 @@ impl Mempool {
             Entrance::ForHeld => self.replace_held(view, block, waiting)?,
         };
         self.arrivals += 1;
-        Ok(Taken { hash, ready })
+        Ok(Taken { ready })
     }
 
     /// The ready transactions in the order in which they should be included, as many as fit into
@@ -166,16 +164,17 @@ impl Mempool {
         let mut room = max_bytes;
         let ranked = self.shelf.ranking.iter().rev().filter_map(|rank| self.shelf.waiting(rank.place()));
         let fitting = ranked.map_while(|waiting| {
-            room = room.checked_sub(waiting.bytes.len() + FRAMING)?;
-            Some(waiting.bytes.clone())
+            let bytes = waiting.tx.bytes();
+            room = room.checked_sub(bytes.len() + FRAMING)?;
+            Some(bytes.clone())
         });
         fitting.collect()
     }
 
     /// The ready transactions as they came, oldest first.
-    pub fn oldest(&self) -> impl Iterator<Item = (&TxHash, &Bytes)> {
+    pub fn oldest(&self) -> impl Iterator<Item = &Tx> {
         let waiting = self.shelf.arrived.values().filter_map(|place| self.shelf.waiting(*place));
-        waiting.map(|waiting| (&waiting.hash, &waiting.bytes))
+        waiting.map(|waiting| &waiting.tx)
     }
 
     /// A waiting transaction that was verified before, ready or held.
@@ -214,7 +213,7 @@ impl Mempool {
         last.map_or_else(|| account::read(&State::new(view), author).sequence, |(last, _)| last + 1)
     }
 
-    fn take_ready(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Bytes>, NotTaken> {
+    fn take_ready(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Tx>, NotTaken> {
         let place = waiting.place();
         let queue = self.shelf.queues.get(&place.0);
         if queue.is_some_and(|queue| queue.ready.len() >= self.bounds.per_author) {
@@ -230,7 +229,7 @@ impl Mempool {
         Ok(self.are_ready(view, block.height, ready))
     }
 
-    fn take_held(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Bytes>, NotTaken> {
+    fn take_held(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Tx>, NotTaken> {
         let rank = waiting.rank_after(None);
         if self.shelf.queues.get(&rank.author).is_some_and(|queue| queue.held.len() >= self.bounds.held_per_author) {
             return Err(NotTaken::TooMany { bound: self.bounds.held_per_author });
@@ -242,7 +241,7 @@ impl Mempool {
         Ok(Vec::new())
     }
 
-    fn replace_ready(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Bytes>, NotTaken> {
+    fn replace_ready(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Tx>, NotTaken> {
         let place = waiting.place();
         // The one that is replaced and those after it give back what was promised to them.
         let tail = self.shelf.cut(place).into_iter();
@@ -259,7 +258,7 @@ impl Mempool {
         }
     }
 
-    fn replace_held(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Bytes>, NotTaken> {
+    fn replace_held(&mut self, view: &dyn View, block: Block<'_>, waiting: Waiting) -> Result<Vec<Tx>, NotTaken> {
         effect::could_be_charged(view, &self.shelf.purses, block, &waiting.verified)?;
         self.shelf.forget(waiting.place());
         self.shelf.hold(waiting, block.height);
@@ -274,7 +273,7 @@ impl Mempool {
         if new.verified.transaction().fee < needed {
             return Err(NotTaken::PaysTooLittle { needed });
         }
-        if self.shelf.bytes - old.bytes.len() + new.bytes.len() > self.bounds.bytes {
+        if self.shelf.bytes - old.tx.bytes().len() + new.tx.bytes().len() > self.bounds.bytes {
             return Err(NotTaken::Full);
         }
         Ok(())
@@ -285,11 +284,11 @@ impl Mempool {
     fn make_room<'a>(&self, new: &Waiting, held: usize, mut worse: impl Iterator<Item = &'a Rank>) -> Result<Vec<Place>, NotTaken> {
         let Bounds { count: most, bytes: most_bytes, held: most_held, .. } = self.bounds;
         let (mut count, mut bytes, mut held) =
-            (self.shelf.names.len() + 1, self.shelf.bytes + new.bytes.len(), self.shelf.holding.len() + held);
+            (self.shelf.names.len() + 1, self.shelf.bytes + new.tx.bytes().len(), self.shelf.holding.len() + held);
         let mut leaving = Vec::new();
         while count > most || bytes > most_bytes || held > most_held {
             let place = worse.next().ok_or(NotTaken::Full)?.place();
-            bytes -= self.shelf.waiting(place).map_or(0, |waiting| waiting.bytes.len());
+            bytes -= self.shelf.waiting(place).map_or(0, |waiting| waiting.tx.bytes().len());
             count -= 1;
             held = held.saturating_sub(1);
             leaving.push(place);
@@ -319,14 +318,14 @@ impl Mempool {
     }
 
     /// What these allow may be less than others were promised. Those of them that are ready then.
-    fn are_ready(&mut self, view: &dyn View, height: Height, places: Vec<Place>) -> Vec<Bytes> {
+    fn are_ready(&mut self, view: &dyn View, height: Height, places: Vec<Place>) -> Vec<Tx> {
         for place in &places {
             let allows = self.shelf.ready(*place).and_then(|ready| ready.effect.allows.clone());
             if let Some((allowance, _)) = allows {
                 self.settle(view, &allowance, height);
             }
         }
-        places.into_iter().filter_map(|place| self.shelf.ready(place)).map(|ready| ready.waiting.bytes.clone()).collect()
+        places.into_iter().filter_map(|place| self.shelf.ready(place)).map(|ready| ready.waiting.tx.clone()).collect()
     }
 
     /// Drops the lowest ranks of those who take from a purse until it holds out.

@@ -5,9 +5,17 @@ use ledger::{Refusal, TxHash, Verified};
 
 use super::{App, lock};
 use crate::mempool::{NotTaken, Taken};
+use crate::tx::Tx;
 
 /// After so many have been taken, others who wait for the mempool have their turn.
 const TAKEN_TOGETHER: usize = 64;
+
+/// Who hands a transaction over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Client,
+    Peer,
+}
 
 impl App {
     /// Takes a transaction into the mempool, where it is ready, or held behind a gap. Blocks for the time of
@@ -16,19 +24,28 @@ impl App {
     /// # Errors
     /// [`NotTaken`].
     pub fn submit(&self, bytes: Bytes) -> Result<Taken, NotTaken> {
-        self.submit_all(std::slice::from_ref(&bytes)).remove(0)
+        self.submit_all(&[bytes.into()]).remove(0)
     }
 
     /// As [`App::submit`] of one after the other, their signatures checked on every core.
-    pub fn submit_all(&self, transactions: &[Bytes]) -> Vec<Result<Taken, NotTaken>> {
+    pub fn submit_all(&self, transactions: &[Tx]) -> Vec<Result<Taken, NotTaken>> {
+        self.take_all(transactions, Origin::Client)
+    }
+
+    /// As [`App::submit_all`] of what peers told: whoever hears it sees to it that others do.
+    pub(crate) fn hear_all(&self, transactions: &[Tx]) -> Vec<Result<Taken, NotTaken>> {
+        self.take_all(transactions, Origin::Peer)
+    }
+
+    fn take_all(&self, transactions: &[Tx], origin: Origin) -> Vec<Result<Taken, NotTaken>> {
         let mut verified = self.verify_all(transactions).into_iter();
         let mut all = Vec::with_capacity(transactions.len());
         for some in transactions.chunks(TAKEN_TOGETHER) {
             let next = self.next();
             let mut mempool = lock(&self.mempool);
-            let take = |(bytes, verified): (&Bytes, Result<Verified, Refusal>)| {
-                let taken = mempool.take(&self.store, next, bytes.clone(), verified?)?;
-                self.arrived(&taken.ready);
+            let take = |(tx, verified): (&Tx, Result<Verified, Refusal>)| {
+                let taken = mempool.take(&self.store, next, tx.clone(), verified?)?;
+                self.are_ready(&taken.ready, (origin == Origin::Peer).then_some(tx));
                 Ok(taken)
             };
             all.extend(some.iter().zip(verified.by_ref()).map(take));
@@ -43,7 +60,7 @@ impl App {
     pub fn would_take(&self, bytes: Bytes) -> Result<(), NotTaken> {
         let verified = self.verify_once(&bytes)?;
         let next = self.next();
-        lock(&self.mempool).would_take(&self.store, next, bytes, verified)
+        lock(&self.mempool).would_take(&self.store, next, bytes.into(), verified)
     }
 
     /// How many transactions wait that can be in the next block.
@@ -55,7 +72,7 @@ impl App {
     /// How many transactions wait that can be in the next block, and their bytes together.
     #[must_use]
     pub fn waiting_size(&self) -> (usize, usize) {
-        lock(&self.mempool).oldest().fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()))
+        lock(&self.mempool).oldest().fold((0, 0), |(count, sum), tx| (count + 1, sum + tx.bytes().len()))
     }
 
     /// Whether a transaction waits, ready or held.
@@ -72,18 +89,19 @@ impl App {
 
     /// At most `count` of these transactions, oldest first: `wanted`, and able to be in the next block.
     #[must_use]
-    pub fn oldest_waiting(&self, count: usize, mut wanted: impl FnMut(&TxHash) -> bool) -> Vec<(TxHash, Bytes)> {
+    pub fn oldest_waiting(&self, count: usize, mut wanted: impl FnMut(&TxHash) -> bool) -> Vec<Tx> {
         let mempool = lock(&self.mempool);
-        let oldest = mempool.oldest().filter(|(hash, _)| wanted(hash));
-        oldest.take(count).map(|(hash, bytes)| (*hash, bytes.clone())).collect()
+        mempool.oldest().filter(|tx| wanted(tx.hash())).take(count).cloned().collect()
     }
 
-    /// Says that there is work.
-    pub(super) fn arrived(&self, ready: &[Bytes]) {
-        for bytes in ready {
+    /// Says that there is work, and what of it this node is to offer: all but what it `heard` of just now.
+    pub(super) fn are_ready(&self, ready: &[Tx], heard: Option<&Tx>) {
+        for tx in ready {
             self.bell.notify_one();
-            // Nobody may be listening.
-            let _ = self.arrivals.send(bytes.clone());
+            if Some(tx) != heard {
+                // Nobody may be listening.
+                let _ = self.to_offer.send(tx.clone());
+            }
         }
     }
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use ledger::{Refusal, TxHash, Verified, block};
 use rayon::prelude::*;
-use types::Hash;
 
 use super::{App, lock};
 use crate::checked::Found;
+use crate::tx::Tx;
 
 /// So many unknown transactions and more have their signatures checked on every core.
 const PARALLEL_FROM: usize = 4;
@@ -17,22 +17,22 @@ impl App {
     /// # Errors
     /// As [`block::verify`].
     pub(crate) fn verify_once(&self, bytes: &Bytes) -> Result<Verified, Refusal> {
-        self.verify_all(std::slice::from_ref(bytes)).remove(0)
+        self.verify_all(&[bytes.clone().into()]).remove(0)
     }
 
     /// Reads and verifies transactions; those that waited here, or came before, were verified then, and those that are being
     /// verified are waited for.
-    pub(super) fn verify_all(&self, transactions: &[Bytes]) -> Vec<Result<Verified, Refusal>> {
-        let hashes: Vec<TxHash> = transactions.iter().map(|bytes| Hash::sha256(&[bytes])).collect();
+    pub(super) fn verify_all(&self, transactions: &[Tx]) -> Vec<Result<Verified, Refusal>> {
+        let hashes: Vec<TxHash> = transactions.iter().map(|tx| *tx.hash()).collect();
         let waiting = {
             let mempool = lock(&self.mempool);
             hashes.iter().map(|hash| mempool.verified(hash).cloned()).collect()
         };
         let (found, claim) = self.checked.claim(&hashes, waiting);
         let ours: Vec<bool> = found.iter().map(|found| matches!(found, Found::Ours)).collect();
-        let verify = |(bytes, found): (&Bytes, Found)| match found {
+        let verify = |(tx, found): (&Tx, Found)| match found {
             Found::Known(verified) => Some(Ok(verified)),
-            Found::Ours => Some(block::verify(bytes)),
+            Found::Ours => Some(block::verify(tx.bytes())),
             Found::Theirs => None,
         };
         let verified: Vec<Option<Result<Verified, Refusal>>> = if ours.iter().filter(|ours| **ours).count() < PARALLEL_FROM {
@@ -43,9 +43,8 @@ impl App {
         // Each may come again: in a block, or behind its block, from a peer.
         let checked = hashes.iter().zip(&verified).zip(ours).filter(|(_, ours)| *ours);
         claim.settle(checked.filter_map(|((hash, verified), _)| Some((*hash, verified.as_ref()?.as_ref().ok()?.clone()))));
-        let theirs = |hash, bytes| self.checked.wait(hash).map_or_else(|| block::verify(bytes), Ok);
-        let all = verified.into_iter().zip(hashes.iter().zip(transactions));
-        all.map(|(verified, (hash, bytes))| verified.unwrap_or_else(|| theirs(hash, bytes))).collect()
+        let theirs = |tx: &Tx| self.checked.wait(tx.hash()).map_or_else(|| block::verify(tx.bytes()), Ok);
+        verified.into_iter().zip(transactions).map(|(verified, tx)| verified.unwrap_or_else(|| theirs(tx))).collect()
     }
 
     /// How many transactions are remembered as checked.

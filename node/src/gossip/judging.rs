@@ -6,16 +6,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ledger::TxHash;
 use libp2p::PeerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use types::Hash;
 
 use crate::app::App;
 use crate::mempool::{NotTaken, Taken};
+use crate::tx::Tx;
 
 /// At most this many messages are judged together.
 const AT_ONCE: usize = 32;
@@ -31,9 +30,18 @@ pub(super) struct Received {
 /// What is judged of it.
 #[derive(Debug)]
 pub(super) struct Message {
-    pub(super) transactions: Vec<Bytes>,
-    /// Whether its stamp says that it was offered again just now.
-    pub(super) offered_again: bool,
+    pub(super) transactions: Vec<Tx>,
+    pub(super) offer: Offer,
+}
+
+/// What the stamp of a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    First,
+    /// It was offered again just now.
+    Again,
+    /// No node whose clock is right would send it now, so others would not hear it as one offer with theirs.
+    Stray,
 }
 
 /// A message that was judged.
@@ -59,7 +67,9 @@ pub(super) struct Verdict {
     /// What of it is held: this node offers each when those before it have come.
     pub(super) held: Vec<TxHash>,
     /// What of it has become ready: if the message does not go on, this node offers it.
-    pub(super) new: Vec<(TxHash, Bytes)>,
+    pub(super) new: Vec<Tx>,
+    /// Where it was offered again, and is ready: this node need not offer it so soon.
+    pub(super) again: Option<TxHash>,
 }
 
 /// The queue before the judge.
@@ -112,7 +122,7 @@ async fn work(app: Arc<App>, mut received: Receiver<(Received, OwnedSemaphorePer
 impl Default for Verdict {
     /// Of a message that could not be judged.
     fn default() -> Self {
-        Self { acceptance: MessageAcceptance::Ignore, held: Vec::new(), new: Vec::new() }
+        Self { acceptance: MessageAcceptance::Ignore, held: Vec::new(), new: Vec::new(), again: None }
     }
 }
 
@@ -140,14 +150,11 @@ enum Found {
 /// others a second time. If it was offered again just now, it may have been ready: behind this node may be one that lacks it, and to that one
 /// this node's own offer would be a copy of the same message.
 pub(super) fn judge(app: &App, messages: Vec<Message>) -> Vec<Verdict> {
-    let all: Vec<Bytes> = messages.iter().flat_map(|message| message.transactions.iter().cloned()).collect();
-    let mut taken = app.submit_all(&all).into_iter();
-    let verdict = |Message { transactions, offered_again }| {
-        let found = transactions.into_iter().zip(taken.by_ref()).map(|(bytes, taken)| {
-            let hash = Hash::sha256(&[&bytes]);
-            (find(app, &hash, taken), hash, bytes)
-        });
-        verdict(found.collect(), offered_again)
+    let all: Vec<Tx> = messages.iter().flat_map(|message| message.transactions.iter().cloned()).collect();
+    let mut taken = app.hear_all(&all).into_iter();
+    let verdict = |Message { transactions, offer }| {
+        let found = transactions.into_iter().zip(taken.by_ref()).map(|(tx, taken)| (find(app, tx.hash(), taken), tx));
+        verdict(found.collect(), offer)
     };
     messages.into_iter().map(verdict).collect()
 }
@@ -165,23 +172,30 @@ fn find(app: &App, hash: &TxHash, taken: Result<Taken, NotTaken>) -> Found {
     }
 }
 
-fn verdict(transactions: Vec<(Found, TxHash, Bytes)>, offered_again: bool) -> Verdict {
-    let count = |wanted: Found| transactions.iter().filter(|(found, ..)| *found == wanted).count();
+fn verdict(transactions: Vec<(Found, Tx)>, offer: Offer) -> Verdict {
+    let count = |wanted: Found| transactions.iter().filter(|(found, _)| *found == wanted).count();
     let (new, old) = (count(Found::New), count(Found::Known) + count(Found::Included));
     let mixed = count(Found::Held) + count(Found::Useless) > 0;
-    let goes_on = !mixed && (offered_again && count(Found::Included) == 0 || new > 0 && new >= old);
+    let goes_on = match offer {
+        Offer::First => new > 0 && new >= old,
+        Offer::Again => count(Found::Included) == 0,
+        Offer::Stray => false,
+    };
     let acceptance = match count(Found::Bad) {
-        0 if goes_on => MessageAcceptance::Accept,
+        0 if goes_on && !mixed => MessageAcceptance::Accept,
         0 => MessageAcceptance::Ignore,
         _ => MessageAcceptance::Reject,
     };
-    let (mut held, mut new) = (Vec::new(), Vec::new());
-    for (found, hash, bytes) in transactions {
+    let mut verdict = Verdict { acceptance, held: Vec::new(), new: Vec::new(), again: None };
+    for (found, tx) in transactions {
+        if offer == Offer::Again && matches!(found, Found::New | Found::Known) {
+            verdict.again = Some(*tx.hash());
+        }
         match found {
-            Found::Held => held.push(hash),
-            Found::New => new.push((hash, bytes)),
+            Found::Held => verdict.held.push(*tx.hash()),
+            Found::New => verdict.new.push(tx),
             _ => {}
         }
     }
-    Verdict { acceptance, held, new }
+    verdict
 }

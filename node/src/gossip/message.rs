@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use ledger::transaction;
+use types::Decode as _;
 use types::codec::{Blob, List, put_number};
-use types::{Decode as _, Hash};
+
+use crate::tx::Tx;
 
 /// A message has this many bytes at most: the longest transaction alone, or several that are short.
 pub(super) const MAX_MESSAGE: usize = transaction::MAX_BYTES + 64;
@@ -19,10 +21,10 @@ const LENGTH: usize = 2;
 pub(super) const FIRST: u64 = 0;
 
 /// Writes a message.
-pub(super) fn write(stamp: u64, transactions: &[(Hash, Bytes)]) -> Vec<u8> {
+pub(super) fn write(stamp: u64, transactions: &[Tx]) -> Vec<u8> {
     let mut data = stamp.to_be_bytes().to_vec();
     put_number(transactions.len() as u64, &mut data);
-    for (_, bytes) in transactions {
+    for bytes in transactions.iter().map(Tx::bytes) {
         put_number(bytes.len() as u64, &mut data);
         data.extend_from_slice(bytes);
     }
@@ -30,20 +32,21 @@ pub(super) fn write(stamp: u64, transactions: &[(Hash, Bytes)]) -> Vec<u8> {
 }
 
 /// The stamp and the transactions, each with bytes of its own; none if no honest node would write it.
-pub(super) fn read(data: &[u8]) -> Option<(u64, Vec<Bytes>)> {
+pub(super) fn read(data: &[u8]) -> Option<(u64, Vec<Tx>)> {
     let (stamp, rest) = data.split_first_chunk()?;
     let stamp = u64::from_be_bytes(*stamp);
     let transactions = List::<Blob<{ transaction::MAX_BYTES }>, MAX_TRANSACTIONS>::from_bytes(rest).ok()?;
     let most = if stamp == FIRST { MAX_TRANSACTIONS } else { 1 };
-    (1..=most).contains(&transactions.len()).then(|| (stamp, transactions.iter().map(|bytes| Bytes::copy_from_slice(bytes)).collect()))
+    let tx = || transactions.iter().map(|bytes| Bytes::copy_from_slice(bytes).into()).collect();
+    (1..=most).contains(&transactions.len()).then(|| (stamp, tx()))
 }
 
 /// Divides transactions, in their order, among as few messages as hold them.
-pub(super) fn divide(mut rest: &[(Hash, Bytes)]) -> impl Iterator<Item = &[(Hash, Bytes)]> {
+pub(super) fn divide(mut rest: &[Tx]) -> impl Iterator<Item = &[Tx]> {
     std::iter::from_fn(move || {
         let mut room = MAX_MESSAGE - FRAMING;
-        let fits = |(_, bytes): &&(Hash, Bytes)| {
-            let left = room.checked_sub(bytes.len() + LENGTH);
+        let fits = |tx: &&Tx| {
+            let left = room.checked_sub(tx.bytes().len() + LENGTH);
             room = left.unwrap_or(room);
             left.is_some()
         };

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use types::Hash;
 
 use super::offers::First;
 use super::{Gossip, WINDOW_S, message, since_1970, window};
+use crate::tx::Tx;
 
 /// What becomes ready so soon after an offer waits, so that it is offered together: each message costs every node on its way.
 const GATHERING: Duration = Duration::from_millis(5);
@@ -21,7 +21,7 @@ const OFFERED_AGAIN_BYTES: usize = 64 * 1024;
 /// Transactions that became ready and are not offered yet.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    ready: Vec<Bytes>,
+    ready: Vec<Tx>,
     due: Instant,
 }
 
@@ -48,19 +48,19 @@ impl Gathering {
     }
 
     /// Adds one that became ready.
-    pub(super) fn add(&mut self, bytes: Bytes) {
-        self.ready.push(bytes);
+    pub(super) fn add(&mut self, tx: Tx) {
+        self.ready.push(tx);
     }
 
     /// What is to be offered now; the next waits a moment.
-    fn take(&mut self) -> Vec<Bytes> {
+    fn take(&mut self) -> Vec<Tx> {
         self.due = Instant::now() + GATHERING;
         std::mem::take(&mut self.ready)
     }
 }
 
 impl Gossip {
-    /// Offers what became ready, in that order, unless it came from a peer in a message that was passed on.
+    /// Offers what became ready, in that order, unless it has passed meanwhile.
     pub(super) fn offer_ready(&mut self) {
         // Whether one was held before stands in a verdict that may not be read yet.
         for _ in 0..self.verdicts.len() {
@@ -68,14 +68,13 @@ impl Gossip {
             self.conclude(judged);
         }
         let mut new = Vec::new();
-        for bytes in self.gathering.take() {
-            let hash = Hash::sha256(&[&bytes]);
-            match self.offers.first(&hash) {
-                First::New => new.push((hash, bytes)),
+        for tx in self.gathering.take() {
+            match self.offers.first(tx.hash()) {
+                First::New => new.push(tx),
                 First::Again => {
                     // Those before it may be what it was held for.
                     self.offer_first(&std::mem::take(&mut new));
-                    self.offer(window(), &[(hash, bytes)]);
+                    self.offer(window(), &[tx]);
                 }
                 First::Never => {}
             }
@@ -84,18 +83,18 @@ impl Gossip {
     }
 
     /// Offers transactions in as few messages as hold them.
-    pub(super) fn offer_first(&mut self, transactions: &[(Hash, Bytes)]) {
+    pub(super) fn offer_first(&mut self, transactions: &[Tx]) {
         message::divide(transactions).for_each(|together| self.offer(message::FIRST, together));
     }
 
     /// Offers transactions in one message. The stamp lets one that waits long be offered again: without it,
     /// peers would drop the message as known.
-    pub(super) fn offer(&mut self, stamp: u64, transactions: &[(Hash, Bytes)]) {
+    pub(super) fn offer(&mut self, stamp: u64, transactions: &[Tx]) {
         let data = message::write(stamp, transactions);
         match self.swarm.behaviour_mut().gossip.publish(self.transactions.clone(), data) {
             Ok(_) => {
                 let window = window();
-                transactions.iter().for_each(|(hash, _)| self.offers.passes(*hash, window));
+                transactions.iter().for_each(|tx| self.offers.passes(*tx.hash(), window));
             }
             Err(error) => tracing::trace!(%error, "not offered yet"),
         }
@@ -106,17 +105,17 @@ impl Gossip {
     pub(super) fn offer_again(&mut self) {
         let (now, me) = (since_1970().as_secs(), self.swarm.local_peer_id().to_bytes());
         let (window, second) = (now / WINDOW_S, now % WINDOW_S);
-        self.offers.forget(window, |transaction| self.app.is_waiting(transaction));
+        self.offers.forget(|transaction| self.app.is_waiting(transaction));
         let my_turn = |transaction: &Hash| {
             let [draw, ..] = Hash::sha256(&[&transaction.0, &me]).0;
             u64::from(draw) % WINDOW_S <= second
         };
         let due = |transaction: &Hash| self.offers.is_due(transaction, window) && my_turn(transaction);
         let mut room = OFFERED_AGAIN_BYTES;
-        for (transaction, bytes) in self.app.oldest_waiting(OFFERED_AGAIN, due) {
-            let Some(left) = room.checked_sub(bytes.len()) else { break };
+        for tx in self.app.oldest_waiting(OFFERED_AGAIN, due) {
+            let Some(left) = room.checked_sub(tx.bytes().len()) else { break };
             room = left;
-            self.offer(window, &[(transaction, bytes)]);
+            self.offer(window, &[tx]);
         }
     }
 }

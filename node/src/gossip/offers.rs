@@ -5,8 +5,6 @@ use std::collections::HashMap;
 
 use types::Hash;
 
-/// At most this many transactions are remembered.
-const REMEMBERED: usize = 16_384;
 /// A transaction rests for this many windows at most before it is offered again.
 const LONGEST_REST: u64 = 64;
 
@@ -16,6 +14,8 @@ enum Known {
     Passed { last: u64, rest: u64 },
     /// It came before its author's earlier ones and was not passed on.
     Held,
+    /// Since this window it is known that it waits: it, or what came of it, may be on its way.
+    Waits { since: u64 },
 }
 
 /// How a transaction that became ready is offered.
@@ -25,7 +25,7 @@ pub(super) enum First {
     New,
     /// As one that is offered again: its first message has been here, and was not passed on.
     Again,
-    /// Not at all: it came in or went out already.
+    /// Not at all: it came in or went out meanwhile.
     Never,
 }
 
@@ -42,41 +42,38 @@ impl Offers {
         let rest = match self.known.get(&transaction) {
             Some(Known::Passed { last, rest }) if *last == window => *rest,
             Some(Known::Passed { rest, .. }) => LONGEST_REST.min(rest * 2),
-            Some(Known::Held) | None => 1,
+            Some(Known::Held | Known::Waits { .. }) | None => 1,
         };
-        if self.known.len() < REMEMBERED || self.known.contains_key(&transaction) {
-            self.known.insert(transaction, Known::Passed { last: window, rest });
-        }
+        self.known.insert(transaction, Known::Passed { last: window, rest });
     }
 
-    /// A copy comes in among others.
-    pub(super) fn comes(&mut self, transaction: Hash, window: u64) {
-        if !self.known.contains_key(&transaction) {
+    /// A copy came in among others: that is another message each time, and must not lengthen its rest.
+    pub(super) fn came(&mut self, transaction: Hash, window: u64) {
+        if !matches!(self.known.get(&transaction), Some(Known::Passed { .. })) {
             self.passes(transaction, window);
         }
     }
 
     /// It is held, so it did not pass.
     pub(super) fn is_held(&mut self, transaction: Hash) {
-        if let Some(known) = self.known.get_mut(&transaction) {
-            *known = Known::Held;
-        }
+        self.known.insert(transaction, Known::Held);
     }
 
     /// It became ready.
     pub(super) fn first(&self, transaction: &Hash) -> First {
         match self.known.get(transaction) {
-            None => First::New,
+            Some(Known::Waits { .. }) | None => First::New,
             Some(Known::Held) => First::Again,
             Some(Known::Passed { .. }) => First::Never,
         }
     }
 
-    /// Whether it has rested long enough, or never passed.
-    pub(super) fn is_due(&self, transaction: &Hash, window: u64) -> bool {
-        match self.known.get(transaction) {
-            Some(Known::Passed { last, rest }) => window >= last + rest,
-            Some(Known::Held) | None => true,
+    /// Whether one that waits has rested long enough: what nothing is known of rests as well.
+    pub(super) fn is_due(&mut self, transaction: &Hash, window: u64) -> bool {
+        match self.known.entry(*transaction).or_insert(Known::Waits { since: window }) {
+            Known::Passed { last, rest } => window >= *last + *rest,
+            Known::Held => true,
+            Known::Waits { since } => window > *since,
         }
     }
 
@@ -89,9 +86,9 @@ impl Offers {
         }
     }
 
-    /// Forgets what neither waits nor passed in this window or the one before.
-    pub(super) fn forget(&mut self, window: u64, mut waits: impl FnMut(&Hash) -> bool) {
-        self.known.retain(|transaction, known| matches!(known, Known::Passed { last, .. } if *last + 1 >= window) || waits(transaction));
+    /// Forgets what no longer waits. Only of what waits something was remembered, so that does not grow beyond the mempool.
+    pub(super) fn forget(&mut self, mut waits: impl FnMut(&Hash) -> bool) {
+        self.known.retain(|transaction, _| waits(transaction));
     }
 }
 
@@ -118,6 +115,7 @@ mod tests {
     #[test]
     fn it_rests_twice_as_long_each_time() {
         let mut offers = Offers::default();
+        offers.is_held(hash(1));
         assert_eq!(offered(&mut offers, 100..330), [100, 101, 103, 107, 115, 131, 163, 227, 291]);
         offers.somebody_came();
         assert_eq!(offered(&mut offers, 330..340), [330, 332, 336], "after somebody came");
@@ -146,18 +144,26 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_is_known_of_rests_until_the_next_window() {
+        let mut offers = Offers::default();
+        assert!(!offers.is_due(&hash(1), 100) && !offers.is_due(&hash(1), 100) && offers.is_due(&hash(1), 101));
+        assert_eq!(offers.first(&hash(1)), First::New, "and yet it is offered first where it became ready");
+        offers.came(hash(1), 101);
+        assert_eq!((offers.first(&hash(1)), offers.is_due(&hash(1), 101)), (First::Never, false));
+        offers.came(hash(1), 102);
+        assert!(offers.is_due(&hash(1), 102), "with others, each time in another message: its rest is what it was");
+    }
+
+    #[test]
     fn what_is_over_is_forgotten() {
         let mut offers = Offers::default();
         for number in 0..4 {
             offers.passes(hash(number), 100 + number);
         }
+        offers.is_held(hash(2));
         offers.is_held(hash(3));
-        offers.forget(103, |transaction| *transaction == hash(0));
+        offers.forget(|transaction| [hash(0), hash(2)].contains(transaction));
         let left: Vec<bool> = (0..4).map(|number| offers.known.contains_key(&hash(number))).collect();
-        assert_eq!(left, [true, false, true, false], "it waits; neither; the window before; held no longer");
-        for number in 0..=REMEMBERED as u64 {
-            offers.passes(hash(number), 104);
-        }
-        assert_eq!(offers.known.len(), REMEMBERED, "bounded");
+        assert_eq!(left, [true, false, true, false], "it waits; it does not; it is held; it is not");
     }
 }

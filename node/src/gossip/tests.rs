@@ -9,6 +9,7 @@ use super::offers::First;
 use super::*;
 use crate::config::Network;
 use crate::testing::{Bench, RICH, key, transfer};
+use crate::tx::Tx;
 
 /// Long enough for a transaction to be offered again; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,15 +34,20 @@ pub(super) fn started(bench: &Bench, seed: u8, network: &Network, addresses: Opt
     Gossip::start(&setup, Arc::clone(&bench.app)).expect("a free port")
 }
 
-/// The next transaction that enters a mempool.
-async fn next(arrivals: &mut broadcast::Receiver<Bytes>) -> Bytes {
-    tokio::time::timeout(PATIENCE, arrivals.recv()).await.expect("it arrives").expect("the application lives")
+/// Ends when a transaction waits there.
+pub(super) async fn arrives(app: &App, bytes: &Bytes) {
+    let hash = Hash::sha256(&[bytes]);
+    let waiting = async {
+        while !app.is_waiting(&hash) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it arrives");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     let (one, two, three) = (Bench::new(), Bench::new(), Bench::new());
-    let mut arrivals = [two.app.arrivals(), three.app.arrivals()];
     // It waits before there is anybody to offer it to, so it is offered again.
     let early = one.transfer(0);
     one.app.submit(early.clone()).expect("a transfer that can be paid");
@@ -49,22 +55,22 @@ async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     let (second, second_address) = listening(&two, 22, vec![first_address]).await;
     let (third, _) = listening(&three, 23, vec![second_address]).await;
     let running = [first, second, third].map(|gossip| tokio::spawn(gossip.run()));
-    for arrivals in &mut arrivals {
-        assert_eq!(next(arrivals).await, early);
+    for there in [&two, &three] {
+        arrives(&there.app, &early).await;
     }
     // Now everybody knows everybody.
     let late = one.transfer(1);
     one.app.submit(late.clone()).expect("a transfer that can be paid");
-    for arrivals in &mut arrivals {
-        assert_eq!(next(arrivals).await, late);
+    for there in [&two, &three] {
+        arrives(&there.app, &late).await;
     }
     assert_eq!((two.app.waiting(), three.app.waiting()), (2, 2));
     running.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// A transaction and its name, as it goes into a message.
-fn named(bytes: &Bytes) -> (Hash, Bytes) {
-    (Hash::sha256(&[bytes]), bytes.clone())
+/// A transaction as it goes into a message.
+fn tx(bytes: &Bytes) -> Tx {
+    bytes.clone().into()
 }
 
 /// A peer that counts every copy of a transaction that comes, by who sent it and under which stamp, and
@@ -86,7 +92,6 @@ impl Counter {
         let chain = bench.app.genesis().chain().clone();
         let counted = std::sync::atomic::AtomicU64::new(0);
         let config = gossipsub::ConfigBuilder::default()
-            .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
             .heartbeat_interval(Duration::from_millis(300))
             .validation_mode(ValidationMode::Anonymous)
             .validate_messages()
@@ -131,9 +136,9 @@ impl Counter {
                 {
                     let (stamp, transactions) = message::read(&message.data).expect("honest nodes write what they read");
                     self.messages += usize::from(stamp == message::FIRST);
-                    for bytes in transactions {
+                    for bytes in transactions.iter().map(Tx::bytes) {
                         self.order.push(bytes.clone());
-                        *self.copies.entry((propagation_source, stamp, bytes)).or_default() += 1;
+                        *self.copies.entry((propagation_source, stamp, bytes.clone())).or_default() += 1;
                     }
                 }
             }
@@ -154,7 +159,6 @@ impl Counter {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_crosses_a_link_once_and_never_goes_back() {
     let (one, two) = (Bench::new(), Bench::new());
-    let mut arrivals = [one.app.arrivals(), two.app.arrivals()];
     let (first, first_address) = listening(&one, 21, Vec::new()).await;
     let (second, second_address) = listening(&two, 22, vec![first_address.clone()]).await;
     let running = [first, second].map(|gossip| tokio::spawn(gossip.run()));
@@ -165,16 +169,16 @@ async fn a_transaction_crosses_a_link_once_and_never_goes_back() {
     let told = one.transfer(0);
     one.app.submit(told.clone()).expect("a transfer that can be paid");
     counter.listen(Duration::from_secs(2)).await;
-    for arrivals in &mut arrivals {
-        assert_eq!(next(arrivals).await, told);
+    for there in [&one, &two] {
+        arrives(&there.app, &told).await;
     }
     assert!((1..=2).contains(&counter.first_copies(&told)), "{:?}", counter.copies);
     // From the counter to both of them: neither tells it back.
     let own = one.transfer(1);
-    counter.tell(message::write(message::FIRST, &[named(&own)]));
+    counter.tell(message::write(message::FIRST, &[tx(&own)]));
     counter.listen(Duration::from_secs(2)).await;
-    for arrivals in &mut arrivals {
-        assert_eq!(next(arrivals).await, own);
+    for there in [&one, &two] {
+        arrives(&there.app, &own).await;
     }
     assert_eq!(counter.first_copies(&own), 0, "{:?}", counter.copies);
     // One behind a gap is told to nobody, until the gap closes.
@@ -217,7 +221,7 @@ async fn who_tells_the_same_at_the_same_time_does_no_wrong() {
             heights += usize::from(gossip.swarm.behaviour_mut().gossip.publish(gossip.heights.clone(), data).is_ok());
         }
         gossip.app.submit(transaction.clone()).expect("a transfer that can be paid");
-        gossip.gathering.add(transaction.clone());
+        gossip.gathering.add(tx(&transaction));
         gossip.offer_ready();
     }
     assert_eq!(heights, 20, "each told all before it heard any");
@@ -303,10 +307,9 @@ async fn what_was_held_is_not_offered_before_what_it_was_held_for() {
         }
     };
     let [first, behind, last] = [0, 1, 2].map(|number| bench.transfer(number));
-    gossip.offers.passes(named(&behind).0, window());
-    gossip.offers.is_held(named(&behind).0);
+    gossip.offers.is_held(*tx(&behind).hash());
     for bytes in [&first, &behind, &last] {
-        gossip.gathering.add(bytes.clone());
+        gossip.gathering.add(tx(bytes));
     }
     gossip.offer_ready();
     let listening = async {
@@ -324,7 +327,6 @@ async fn what_was_held_is_not_offered_before_what_it_was_held_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     let (bench, honest) = (Bench::new(), Bench::new());
-    let mut arrivals = bench.app.arrivals();
     let (gossip, address) = listening(&bench, 21, Vec::new()).await;
     let victim = *gossip.swarm.local_peer_id();
     let running = tokio::spawn(gossip.run());
@@ -361,10 +363,10 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
         ("a stamp alone", &transactions, stamped(&[])),
         ("no transaction", &transactions, stamped(&[0])),
         ("noise", &transactions, stamped(&[7; 300])),
-        ("a transaction of noise", &transactions, message::write(message::FIRST, &[named(&vec![7; 300].into())])),
-        ("a forged signature", &transactions, message::write(message::FIRST, &[named(&forged.into())])),
-        ("a gap", &transactions, message::write(message::FIRST, &[named(&bench.transfer(9))])),
-        ("two offered again", &transactions, message::write(window(), &[named(&bench.transfer(9)), named(&bench.transfer(10))])),
+        ("a transaction of noise", &transactions, message::write(message::FIRST, &[Bytes::from(vec![7; 300]).into()])),
+        ("a forged signature", &transactions, message::write(message::FIRST, &[Bytes::from(forged).into()])),
+        ("a gap", &transactions, message::write(message::FIRST, &[tx(&bench.transfer(9))])),
+        ("two offered again", &transactions, message::write(window(), &[tx(&bench.transfer(9)), tx(&bench.transfer(10))])),
         ("no height", &heights, vec![9]),
         ("half a height", &heights, vec![255; 8]),
         ("too long a height", &heights, vec![255; 17]),
@@ -384,7 +386,7 @@ async fn nothing_that_a_hostile_peer_sends_changes_anything() {
     let other = tokio::spawn(other.run());
     let good = honest.transfer(0);
     honest.app.submit(good.clone()).expect("a transfer that can be paid");
-    assert_eq!(next(&mut arrivals).await, good);
+    arrives(&bench.app, &good).await;
     assert_eq!(bench.app.waiting(), 1);
     assert!(bench.app.heard().is_none_or(|highest| highest == 0), "only the honest one told its height");
     for task in [running, hostile, other] {
@@ -398,11 +400,7 @@ async fn topics_that_nobody_knows_are_not_remembered() {
     let (mut gossip, address) = listening(&bench, 21, Vec::new()).await;
     let keypair = libp2p::identity::Keypair::ed25519_from_bytes(*key(66).seed()).expect("a key");
     let chain = bench.app.genesis().chain().clone();
-    let config = gossipsub::ConfigBuilder::default()
-        .protocol_id_prefix(format!("/zynk/{chain}/gossip"))
-        .validation_mode(ValidationMode::Anonymous)
-        .build()
-        .expect("a configuration");
+    let config = gossipsub::ConfigBuilder::default().validation_mode(ValidationMode::Anonymous).build().expect("a configuration");
     let mut hostile = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -447,8 +445,8 @@ async fn topics_that_nobody_knows_are_not_remembered() {
 fn messages_are_judged_by_what_the_mempool_says() {
     let bench = Bench::new();
     let check = |story: &str, bytes: Bytes, offered_again: bool, expected: MessageAcceptance, waiting: usize| {
-        let hash = Hash::sha256(&[&bytes]);
-        let verdict = judge(&bench.app, vec![Message { transactions: vec![bytes], offered_again }]).remove(0);
+        let (hash, offer) = (Hash::sha256(&[&bytes]), if offered_again { Offer::Again } else { Offer::First });
+        let verdict = judge(&bench.app, vec![Message { transactions: vec![bytes.into()], offer }]).remove(0);
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(bench.app.waiting(), waiting, "{story}");
         let held: Vec<Hash> = story.contains("gap").then_some(hash).into_iter().collect();
@@ -483,76 +481,80 @@ fn messages_are_judged_by_what_the_mempool_says() {
 #[test]
 fn a_message_goes_on_only_if_all_of_it_may() {
     use MessageAcceptance::{Accept, Ignore, Reject};
+    use Offer::{Again, First, Stray};
     let good = |bench: &Bench, number| bench.transfer(number);
     let mut forged = Bench::new().transfer(0).to_vec();
     *forged.iter_mut().nth_back(1).expect("a signature") ^= 1;
     // What a message has, beside 0 which waits: transactions by their sequence. What becomes of it; what is held then, and what is new.
-    type Row<'a> = (&'a str, &'a [u64], bool, bool, MessageAcceptance, &'a [u64], &'a [u64]);
-    let rows: [Row<'_>; 10] = [
-        ("all are new", &[1, 2, 3], false, false, Accept, &[], &[1, 2, 3]),
-        ("half is new", &[0, 1], false, false, Accept, &[], &[1]),
-        ("less than half is new", &[0, 0, 1], false, false, Ignore, &[], &[1]),
-        ("none is new", &[0], false, false, Ignore, &[], &[]),
-        ("none is new, offered again", &[0], true, false, Accept, &[], &[]),
-        ("out of order", &[2, 1], false, false, Accept, &[], &[2, 1]),
-        ("one is behind a gap", &[1, 3], false, false, Ignore, &[3], &[1]),
-        ("the same twice", &[1, 1], false, false, Accept, &[], &[1]),
-        ("one is forged", &[1, 2], false, true, Reject, &[], &[1, 2]),
-        ("none is new and one is forged", &[0], false, true, Reject, &[], &[]),
+    type Row<'a> = (&'a str, &'a [u64], Offer, bool, MessageAcceptance, &'a [u64], &'a [u64]);
+    let rows: [Row<'_>; 11] = [
+        ("all are new", &[1, 2, 3], First, false, Accept, &[], &[1, 2, 3]),
+        ("half is new", &[0, 1], First, false, Accept, &[], &[1]),
+        ("less than half is new", &[0, 0, 1], First, false, Ignore, &[], &[1]),
+        ("none is new", &[0], First, false, Ignore, &[], &[]),
+        ("none is new, offered again", &[0], Again, false, Accept, &[], &[]),
+        ("out of order", &[2, 1], First, false, Accept, &[], &[2, 1]),
+        ("one is behind a gap", &[1, 3], First, false, Ignore, &[3], &[1]),
+        ("the same twice", &[1, 1], First, false, Accept, &[], &[1]),
+        ("one is forged", &[1, 2], First, true, Reject, &[], &[1, 2]),
+        ("all are new, under a stamp of no time", &[1, 2], Stray, false, Ignore, &[], &[1, 2]),
+        ("none is new and one is forged", &[0], First, true, Reject, &[], &[]),
     ];
-    for (story, sequences, offered_again, with_forged, expected, held, new) in rows {
+    for (story, sequences, offer, with_forged, expected, held, new) in rows {
         let bench = Bench::new();
         bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
         let mut transactions: Vec<Bytes> = sequences.iter().map(|number| good(&bench, *number)).collect();
         transactions.extend(with_forged.then(|| Bytes::from(forged.clone())));
-        let verdict = judge(&bench.app, vec![Message { transactions, offered_again }]).remove(0);
+        let transactions = transactions.into_iter().map(Tx::from).collect();
+        let verdict = judge(&bench.app, vec![Message { transactions, offer }]).remove(0);
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
-        assert_eq!(verdict.held, held.iter().map(|number| named(&good(&bench, *number)).0).collect::<Vec<_>>(), "{story}");
-        assert_eq!(verdict.new, new.iter().map(|number| named(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
+        assert_eq!(verdict.held, held.iter().map(|number| *tx(&good(&bench, *number)).hash()).collect::<Vec<_>>(), "{story}");
+        assert_eq!(verdict.new, new.iter().map(|number| tx(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
     }
     // One that a block has: its message is late, and the others do not suffer for it.
     let bench = Bench::new();
     bench.app.submit(good(&bench, 0)).expect("a transfer that can be paid");
     bench.make(1);
-    let judged = |sequences: &[u64], offered_again: bool| {
-        let transactions = sequences.iter().map(|number| good(&bench, *number)).collect();
-        let verdict = judge(&bench.app, vec![Message { transactions, offered_again }]).remove(0);
+    let judged = |sequences: &[u64], offer: Offer| {
+        let transactions = sequences.iter().map(|number| tx(&good(&bench, *number))).collect();
+        let verdict = judge(&bench.app, vec![Message { transactions, offer }]).remove(0);
         (format!("{:?}", verdict.acceptance), verdict.new)
     };
-    assert_eq!(judged(&[0, 1], false), (format!("{Accept:?}"), vec![named(&good(&bench, 1))]), "one is in a block");
-    assert_eq!(judged(&[0, 0, 2], false), (format!("{Ignore:?}"), vec![named(&good(&bench, 2))]), "most are");
-    assert_eq!(judged(&[0], true), (format!("{Ignore:?}"), Vec::new()), "it alone, and offered again");
+    assert_eq!(judged(&[0, 1], First), (format!("{Accept:?}"), vec![tx(&good(&bench, 1))]), "one is in a block");
+    assert_eq!(judged(&[0, 0, 2], First), (format!("{Ignore:?}"), vec![tx(&good(&bench, 2))]), "most are");
+    assert_eq!(judged(&[0], Again), (format!("{Ignore:?}"), Vec::new()), "it alone, and offered again");
     // And one whose sequence another one has used.
     let other =
         bench.terms(0).sign(&key(RICH), rpc::FeePayer::Author, ledger::Body::RegisterLog { key: key(9).public(), bond: types::Amount(1) });
-    let transactions = vec![other.to_bytes().into(), good(&bench, 3)];
-    let verdict = judge(&bench.app, vec![Message { transactions, offered_again: false }]).remove(0);
-    assert_eq!((format!("{:?}", verdict.acceptance), verdict.new), (format!("{Ignore:?}"), vec![named(&good(&bench, 3))]));
+    let transactions = vec![Bytes::from(other.to_bytes()).into(), tx(&good(&bench, 3))];
+    let verdict = judge(&bench.app, vec![Message { transactions, offer: First }]).remove(0);
+    assert_eq!((format!("{:?}", verdict.acceptance), verdict.new), (format!("{Ignore:?}"), vec![tx(&good(&bench, 3))]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_becomes_ready_together_travels_together_and_none_for_another() {
     let (one, two) = (Bench::new(), Bench::new());
-    let mut arrivals = [one.app.arrivals(), two.app.arrivals()];
     let (first, first_address) = listening(&one, 21, Vec::new()).await;
     let (second, _) = listening(&two, 22, vec![first_address.clone()]).await;
     let running = [first, second].map(|gossip| tokio::spawn(gossip.run()));
     // The counter is the first one's neighbour alone, so the second hears what the first passes on or offers.
     let making = Counter::new(&one, 23, vec![first_address]);
     let mut counter = tokio::time::timeout(PATIENCE, making).await.expect("they know each other");
-    counter.tell(message::write(message::FIRST, &[named(&one.transfer(0)), named(&one.transfer(5))]));
+    counter.tell(message::write(message::FIRST, &[tx(&one.transfer(0)), tx(&one.transfer(5))]));
     counter.listen(Duration::from_secs(2)).await;
-    for arrivals in &mut arrivals {
-        assert_eq!(next(arrivals).await, one.transfer(0), "what rode with one behind a gap");
+    // What rode with one behind a gap.
+    for there in [&one, &two] {
+        arrives(&there.app, &one.transfer(0)).await;
     }
-    assert!(!two.app.is_waiting(&named(&one.transfer(5)).0), "nobody may ever have to pay for it");
+    assert!(!two.app.is_waiting(tx(&one.transfer(5)).hash()), "nobody may ever have to pay for it");
     // Thirty that become ready at once, since the first of them comes last: a message for each of which nobody needs.
     counter.messages = 0;
     let many: Vec<Bytes> = (1..=4).chain(6..32).rev().map(|number| one.transfer(number)).collect();
-    assert!(one.app.submit_all(&many).iter().all(Result::is_ok));
+    let all: Vec<Tx> = many.iter().map(tx).collect();
+    assert!(one.app.submit_all(&all).iter().all(Result::is_ok));
     counter.listen(Duration::from_secs(2)).await;
     for number in 1..32 {
-        assert_eq!(next(&mut arrivals[1]).await, one.transfer(number));
+        arrives(&two.app, &one.transfer(number)).await;
     }
     let copies: usize = many.iter().map(|bytes| counter.first_copies(bytes)).sum();
     assert_eq!(copies, many.len(), "each once: {:?}", counter.copies);
@@ -568,7 +570,7 @@ async fn what_cannot_be_judged_soon_is_handed_back() {
     let message = |number: u64| Received {
         id: gossipsub::MessageId::from(number.to_be_bytes().to_vec()),
         from: libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key").public().to_peer_id(),
-        message: Message { transactions: vec![bench.transfer(number)], offered_again: false },
+        message: Message { transactions: vec![bench.transfer(number).into()], offer: Offer::First },
     };
     let full = async {
         let mut taken = 0;
@@ -641,7 +643,7 @@ async fn what_nobody_could_take_is_offered_again() {
     let bench = Bench::new();
     let (mut gossip, _) = listening(&bench, 21, Vec::new()).await;
     let bytes = bench.transfer(0);
-    gossip.gathering.add(bytes.clone());
+    gossip.gathering.add(tx(&bytes));
     gossip.offer_ready();
     assert_eq!(gossip.offers.first(&Hash::sha256(&[&bytes])), First::New, "nobody was there");
 }

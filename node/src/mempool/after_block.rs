@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use ledger::block::Block;
 use ledger::state::key;
 use ledger::{Changes, State, View, account};
@@ -12,6 +11,7 @@ use super::purses::{self, is_account, is_allowance};
 use super::queue::Ready;
 use super::rank::Place;
 use super::{Mempool, effect};
+use crate::tx::Tx;
 
 impl Mempool {
     /// After a block, which `changed` this of the state, and before the block that comes next: drops what
@@ -19,7 +19,7 @@ impl Mempool {
     ///
     /// Where a purse does not hold out any longer, the lowest ranks of those who take from it go, until it
     /// does. What follows a dropped transaction in its queue is held.
-    pub fn after_block(&mut self, view: &dyn View, block: Block<'_>, changed: &Changes) -> Vec<Bytes> {
+    pub fn after_block(&mut self, view: &dyn View, block: Block<'_>, changed: &Changes) -> Vec<Tx> {
         let touched = self.touched_by(changed);
         let mut surprised = Vec::new();
         for author in &touched {

@@ -67,7 +67,7 @@ impl View for Outlook<'_> {
 
 fn outlook<'a>(view: &'a dyn View, purses: &'a Purses, earlier: &'a Changes, verified: &Verified) -> Outlook<'a> {
     let transaction = verified.transaction();
-    let (author, sequence) = (key::account(&transaction.author.address()), transaction.sequence);
+    let (author, sequence) = (key::account(verified.author()), transaction.sequence);
     Outlook { view, purses, earlier, author, sequence, reads: RefCell::default() }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn of(view: &dyn View, purses: &Purses, earlier: &Changes, block: Blo
         Payer::Author => outlook.author.clone(),
         Payer::Cosigner(payer) => key::account(&payer.address()),
         Payer::Allowance(sponsor) => {
-            let allowance = key::allowance(sponsor, &transaction.author.address());
+            let allowance = key::allowance(sponsor, verified.author());
             until = until.min(purses.expires(view, &allowance).unwrap_or(until));
             takes.insert(allowance, transaction.fee);
             key::account(sponsor)
@@ -108,7 +108,7 @@ pub(super) fn of(view: &dyn View, purses: &Purses, earlier: &Changes, block: Blo
         Body::Allow { beneficiary, limit, expires } => {
             until = until.min(*expires);
             let allowance = Allowance { remaining: *limit, expires: *expires };
-            Some((key::allowance(&transaction.author.address(), beneficiary), allowance))
+            Some((key::allowance(verified.author(), beneficiary), allowance))
         }
         _ => None,
     };

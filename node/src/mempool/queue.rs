@@ -3,18 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use ledger::{Changes, TxHash, Verified};
+use ledger::{Changes, Verified};
 use types::Height;
 
 use super::effect::Effect;
 use super::rank::{Place, Rank, Rate, Worth};
+use crate::tx::Tx;
 
 /// A transaction that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Waiting {
-    pub(super) hash: TxHash,
-    pub(super) bytes: Bytes,
+    pub(super) tx: Tx,
     pub(super) verified: Verified,
     pub(super) worth: Worth,
 }
@@ -45,14 +44,13 @@ pub(super) struct Queue {
 }
 
 impl Waiting {
-    pub(super) fn new(hash: TxHash, bytes: Bytes, verified: Verified, arrival: u64) -> Self {
+    pub(super) fn new(tx: Tx, verified: Verified, arrival: u64) -> Self {
         let worth = Worth { rate: Rate::of(&verified), arrival: Reverse(arrival) };
-        Self { hash, bytes, verified, worth }
+        Self { tx, verified, worth }
     }
 
     pub(super) fn place(&self) -> Place {
-        let transaction = self.verified.transaction();
-        (transaction.author.address(), transaction.sequence)
+        (*self.verified.author(), self.verified.transaction().sequence)
     }
 
     /// Its rank, right after one of this worth.

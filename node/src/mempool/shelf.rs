@@ -100,12 +100,12 @@ impl Shelf {
     /// Writes a ready transaction into the indexes.
     fn register(&mut self, Ready { waiting, rank, effect }: &Ready) {
         let place = rank.place();
-        self.names.insert(waiting.hash, place);
+        self.names.insert(*waiting.tx.hash(), place);
         self.ranking.insert(*rank);
         self.arrived.insert(waiting.worth.arrival.0, place);
         self.ends.insert((effect.until, place));
         self.readers.extend(effect.reads.iter().map(|at| (at.clone(), place)));
-        self.bytes += waiting.bytes.len();
+        self.bytes += waiting.tx.bytes().len();
         effect.takes.iter().for_each(|(purse, amount)| self.purses.promise(purse, *amount, *rank));
         if let Some((allowance, becomes)) = &effect.allows {
             self.purses.cap(allowance, place, *becomes);
@@ -115,14 +115,14 @@ impl Shelf {
     /// Takes a ready transaction out of the indexes.
     fn leave(&mut self, Ready { waiting, rank, effect }: &Ready) {
         let place = rank.place();
-        self.names.remove(&waiting.hash);
+        self.names.remove(waiting.tx.hash());
         self.ranking.remove(rank);
         self.arrived.remove(&waiting.worth.arrival.0);
         self.ends.remove(&(effect.until, place));
         for at in &effect.reads {
             self.readers.remove(&(at.clone(), place));
         }
-        self.bytes -= waiting.bytes.len();
+        self.bytes -= waiting.tx.bytes().len();
         effect.takes.iter().for_each(|(purse, amount)| self.purses.release(purse, *amount, rank));
         if let Some((allowance, _)) = &effect.allows {
             self.purses.uncap(allowance, &place);
@@ -133,10 +133,10 @@ impl Shelf {
     pub(super) fn hold(&mut self, waiting: Waiting, height: Height) {
         let (author, sequence) = waiting.place();
         let until = waiting.verified.transaction().valid_until.min(Height(height.0.saturating_add(HELD_BLOCKS)));
-        self.names.insert(waiting.hash, (author, sequence));
+        self.names.insert(*waiting.tx.hash(), (author, sequence));
         self.holding.insert(waiting.rank_after(None));
         self.ends.insert((until, (author, sequence)));
-        self.bytes += waiting.bytes.len();
+        self.bytes += waiting.tx.bytes().len();
         self.queues.entry(author).or_default().held.insert(sequence, Held { waiting, until });
     }
 
@@ -146,10 +146,10 @@ impl Shelf {
         if let Some(ready) = queue.ready.remove(&sequence) {
             self.leave(&ready);
         } else if let Some(Held { waiting, until }) = queue.held.remove(&sequence) {
-            self.names.remove(&waiting.hash);
+            self.names.remove(waiting.tx.hash());
             self.holding.remove(&waiting.rank_after(None));
             self.ends.remove(&(until, (author, sequence)));
-            self.bytes -= waiting.bytes.len();
+            self.bytes -= waiting.tx.bytes().len();
         }
         self.tidy(&author);
     }

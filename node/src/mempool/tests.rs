@@ -126,8 +126,8 @@ impl World {
     fn take(&mut self, wish: Wish) -> Result<usize, NotTaken> {
         let (bytes, verified) = self.verified(wish);
         let next = Block::new(&self.chain, Height(self.height), Millis::default());
-        let told = self.mempool.would_take(&self.state, next, bytes.clone(), verified.clone());
-        let taken = self.mempool.take(&self.state, next, bytes, verified).map(|taken| taken.ready.len());
+        let told = self.mempool.would_take(&self.state, next, bytes.clone().into(), verified.clone());
+        let taken = self.mempool.take(&self.state, next, bytes.into(), verified).map(|taken| taken.ready.len());
         assert!(told.is_ok() || taken.is_err(), "{wish:?} was taken, and was told before: {told:?}");
         taken
     }
@@ -185,16 +185,16 @@ impl World {
                 .values()
                 .flat_map(|queue| queue.ready.values().map(|ready| &ready.waiting).chain(queue.held.values().map(|held| &held.waiting)))
         };
-        let bytes: usize = waiting().map(|waiting| waiting.bytes.len()).sum();
+        let bytes: usize = waiting().map(|waiting| waiting.tx.bytes().len()).sum();
         assert_eq!((shelf.names.len(), shelf.bytes), (waiting().count(), bytes), "{story}");
         assert_eq!(shelf.names.len(), shelf.ranking.len() + shelf.holding.len(), "{story}");
-        assert!(waiting().all(|waiting| self.mempool.verified(&waiting.hash) == Some(&waiting.verified)), "{story}");
+        assert!(waiting().all(|waiting| self.mempool.verified(waiting.tx.hash()) == Some(&waiting.verified)), "{story}");
         assert!(shelf.names.len() <= bounds.count && bytes <= bounds.bytes && shelf.holding.len() <= bounds.held, "{story}");
         for queue in shelf.queues.values() {
             assert!(queue.ready.len() <= bounds.per_author && queue.held.len() <= bounds.held_per_author, "{story}");
             assert!(!queue.ready.is_empty() || !queue.held.is_empty(), "{story}: an empty queue");
         }
-        let oldest: Vec<&Bytes> = self.mempool.oldest().map(|(_, bytes)| bytes).collect();
+        let oldest: Vec<&Bytes> = self.mempool.oldest().map(Tx::bytes).collect();
         assert_eq!(oldest.len(), best.len(), "{story}");
         let mut state = State::new(&self.state);
         let params = block::params(&state);
@@ -223,7 +223,7 @@ fn the_highest_fee_for_a_byte_comes_first_and_every_author_keeps_their_order() {
         let mut world = World::new(WIDE);
         world.take_all(story, arriving);
         world.expect(story, &expected.iter().map(|place| arriving[*place]).collect::<Vec<_>>(), 0);
-        let oldest: Vec<Bytes> = world.mempool.oldest().map(|(_, bytes)| bytes.clone()).collect();
+        let oldest: Vec<Bytes> = world.mempool.oldest().map(|tx| tx.bytes().clone()).collect();
         assert_eq!(oldest, arriving.iter().map(|wish| world.bytes(*wish)).collect::<Vec<_>>(), "{story}");
     };
     check("one author", &transfers(20, 0..4), &[0, 1, 2, 3]);

@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
 use ledger::block::Block;
 use ledger::{Refusal, Verified, View};
-use types::Hash;
 
 use super::queue::Waiting;
 use super::{Mempool, NotTaken, effect};
+use crate::tx::Tx;
 
 /// How a transaction comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +27,8 @@ impl Mempool {
     ///
     /// # Errors
     /// [`NotTaken`]: what it would answer.
-    pub fn would_take(&self, view: &dyn View, block: Block<'_>, bytes: Bytes, verified: Verified) -> Result<(), NotTaken> {
-        let (waiting, entrance) = self.examine(view, block, bytes, verified)?;
+    pub fn would_take(&self, view: &dyn View, block: Block<'_>, tx: Tx, verified: Verified) -> Result<(), NotTaken> {
+        let (waiting, entrance) = self.examine(view, block, tx, verified)?;
         match entrance {
             Entrance::Next => Ok(self.effect(view, block, &waiting).map(drop)?),
             Entrance::BehindGap => Ok(effect::could_be_charged(view, &self.shelf.purses, block, &waiting.verified)?),
@@ -42,15 +41,8 @@ impl Mempool {
     /// # Errors
     /// [`NotTaken`]: it waits, is of another chain, its sequence was used, or it pays too little for a replacement or has no
     /// room as one.
-    pub(super) fn examine(
-        &self,
-        view: &dyn View,
-        block: Block<'_>,
-        bytes: Bytes,
-        verified: Verified,
-    ) -> Result<(Waiting, Entrance), NotTaken> {
-        let hash = Hash::sha256(&[&bytes]);
-        if self.shelf.names.contains_key(&hash) {
+    pub(super) fn examine(&self, view: &dyn View, block: Block<'_>, tx: Tx, verified: Verified) -> Result<(Waiting, Entrance), NotTaken> {
+        if self.shelf.names.contains_key(tx.hash()) {
             return Err(NotTaken::Waiting);
         }
         let transaction = verified.transaction();
@@ -58,7 +50,7 @@ impl Mempool {
             let (found, expected) = (transaction.chain.to_string(), block.chain.to_string());
             return Err(Refusal::WrongChain { found, expected }.into());
         }
-        let waiting = Waiting::new(hash, bytes, verified, self.arrivals + 1);
+        let waiting = Waiting::new(tx, verified, self.arrivals + 1);
         let (author, sequence) = waiting.place();
         let next = self.next(view, &author);
         let other = self.shelf.queues.get(&author).and_then(|queue| queue.waiting(sequence));

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ledger::{Refusal, transaction};
+use ledger::Refusal;
+use ledger::transaction::MAX_BYTES;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Fault;
 use crate::app::App;
 use crate::mempool::NotTaken;
+use crate::tx::Tx;
 
 /// At most this many are judged together.
 const AT_ONCE: usize = 256;
@@ -20,7 +21,7 @@ const AT_ONCE: usize = 256;
 const WAITING: usize = 1024;
 
 /// One that was handed in, and who waits for what becomes of it.
-type HandedIn = (Bytes, oneshot::Sender<Result<(), NotTaken>>);
+type HandedIn = (Tx, oneshot::Sender<Result<(), NotTaken>>);
 
 /// Where transactions are handed in.
 #[derive(Debug)]
@@ -37,35 +38,35 @@ impl Intake {
     }
 
     /// Hands one in, and waits for what becomes of it.
-    pub(super) async fn submit(&self, bytes: Bytes) -> Result<Result<(), NotTaken>, Fault> {
-        if let Err(refusal) = check_size(&bytes) {
+    pub(super) async fn submit(&self, transaction: Tx) -> Result<Result<(), NotTaken>, Fault> {
+        if let Err(refusal) = check_size(&transaction) {
             return Ok(Err(refusal));
         }
         let (answer, taken) = oneshot::channel();
-        self.queue.send((bytes, answer)).await.map_err(|_| Fault::Busy("the node stops"))?;
+        self.queue.send((transaction, answer)).await.map_err(|_| Fault::Busy("the node stops"))?;
         taken.await.map_err(|_| Fault::Internal("the node stops, or failed: the transaction may have been taken".to_owned()))
     }
 
     /// Hands one in of which nobody wants to know what becomes of it.
-    pub(super) fn leave(&self, bytes: Bytes) -> Result<(), Fault> {
-        if check_size(&bytes).is_err() {
+    pub(super) fn leave(&self, transaction: Tx) -> Result<(), Fault> {
+        if check_size(&transaction).is_err() {
             return Ok(());
         }
         let (answer, _) = oneshot::channel();
-        self.queue.try_send((bytes, answer)).map_err(|_| Fault::Busy("too much is being worked on: try again"))
+        self.queue.try_send((transaction, answer)).map_err(|_| Fault::Busy("too much is being worked on: try again"))
     }
 }
 
 /// Of what waits each is as long as a transaction may be.
-fn check_size(bytes: &Bytes) -> Result<(), NotTaken> {
-    let (found, bound) = (bytes.len(), transaction::MAX_BYTES);
+fn check_size(transaction: &Tx) -> Result<(), NotTaken> {
+    let (found, bound) = (transaction.bytes().len(), MAX_BYTES);
     if found > bound { Err(Refusal::TooLarge { found, bound }.into()) } else { Ok(()) }
 }
 
 async fn judge(app: Arc<App>, mut handed_in: mpsc::Receiver<HandedIn>) {
     let mut together = Vec::new();
     while handed_in.recv_many(&mut together, AT_ONCE).await > 0 {
-        let (transactions, answers): (Vec<Bytes>, Vec<_>) = together.drain(..).unzip();
+        let (transactions, answers): (Vec<Tx>, Vec<_>) = together.drain(..).unzip();
         let app = Arc::clone(&app);
         let taken = tokio::task::spawn_blocking(move || app.submit_all(&transactions)).await;
         // Whoever is not told finds that nobody will tell.
@@ -91,7 +92,7 @@ mod tests {
         let mut forged = bench.transfer(2).to_vec();
         *forged.iter_mut().nth_back(1).expect("a signature") ^= 1;
         let handed_in = [bench.transfer(0), bench.transfer(1), forged.into(), bench.transfer(0), vec![7; 9000].into(), bench.transfer(2)];
-        let told = join_all(handed_in.map(|bytes| intake.submit(bytes))).await;
+        let told = join_all(handed_in.map(|bytes| intake.submit(bytes.into()))).await;
         let codes: Vec<Option<u32>> =
             told.into_iter().map(|told| told.expect("the node runs").err().map(|refusal| refusal.code())).collect();
         let (forged, long) = (Refusal::BadSignature { whose: "author" }.code(), Refusal::TooLarge { found: 9000, bound: 8192 }.code());
@@ -105,10 +106,10 @@ mod tests {
         let intake = Intake::start(Arc::clone(&bench.app));
         // The judge does not run while this test does not wait.
         for number in 0..WAITING as u64 {
-            intake.leave(bench.transfer(number % 8)).expect("room");
+            intake.leave(bench.transfer(number % 8).into()).expect("room");
         }
-        assert!(matches!(intake.leave(bench.transfer(0)), Err(Fault::Busy(_))));
-        assert!(intake.submit(bench.transfer(8)).await.expect("it waits for its turn").is_ok());
+        assert!(matches!(intake.leave(bench.transfer(0).into()), Err(Fault::Busy(_))));
+        assert!(intake.submit(bench.transfer(8).into()).await.expect("it waits for its turn").is_ok());
         assert_eq!(bench.app.waiting(), 9);
     }
 }

@@ -31,6 +31,7 @@ use super::{Door, Info, engine, history, search, waiting};
 use crate::app::App;
 use crate::evidence::NotTaken as NotTakenEvidence;
 use crate::mempool::NotTaken;
+use crate::tx::Tx;
 
 /// The CometBFT that this RPC speaks like: clients choose their dialect by it.
 pub const SPOKEN: &str = "0.38.17";
@@ -121,9 +122,9 @@ pub(super) const METHODS: [(Method, &str, &[&str]); 35] = [
 /// Answers one request.
 pub(super) async fn call(door: &Arc<Door>, method: Method, params: Params) -> Result<Value, Fault> {
     match method {
-        Method::BroadcastTxAsync => broadcast_async(door, transaction(&params)?),
-        Method::BroadcastTxCommit => broadcast_commit(door, transaction(&params)?).await,
-        Method::BroadcastTxSync => broadcast_sync(door, transaction(&params)?).await,
+        Method::BroadcastTxAsync => broadcast_async(door, transaction(&params)?.into()),
+        Method::BroadcastTxCommit => broadcast_commit(door, transaction(&params)?.into()).await,
+        Method::BroadcastTxSync => broadcast_sync(door, transaction(&params)?.into()).await,
         Method::BlockSearch => search::blocks(door, &params).await,
         Method::ConsensusState => engine::consensus_state(door).await,
         Method::DumpConsensusState => engine::dump_consensus_state(door, &door.info).await,
@@ -397,22 +398,22 @@ fn transaction(params: &Params) -> Result<Bytes, Fault> {
 }
 
 /// Into the mempool in the background: only that it was received is answered.
-fn broadcast_async(door: &Door, bytes: Bytes) -> Result<Value, Fault> {
-    let answer = checked(&Hash::sha256(&[&bytes]), Ok(()));
-    door.intake.leave(bytes)?;
+fn broadcast_async(door: &Door, transaction: Tx) -> Result<Value, Fault> {
+    let answer = checked(transaction.hash(), Ok(()));
+    door.intake.leave(transaction)?;
     Ok(answer)
 }
 
-async fn broadcast_sync(door: &Door, bytes: Bytes) -> Result<Value, Fault> {
-    let hash = Hash::sha256(&[&bytes]);
-    Ok(checked(&hash, door.intake.submit(bytes).await?))
+async fn broadcast_sync(door: &Door, transaction: Tx) -> Result<Value, Fault> {
+    let hash = *transaction.hash();
+    Ok(checked(&hash, door.intake.submit(transaction).await?))
 }
 
 /// Into the mempool, and then waits for the block.
-async fn broadcast_commit(door: &Arc<Door>, bytes: Bytes) -> Result<Value, Fault> {
-    let hash = Hash::sha256(&[&bytes]);
+async fn broadcast_commit(door: &Arc<Door>, transaction: Tx) -> Result<Value, Fault> {
+    let hash = *transaction.hash();
     let mut blocks = door.app.blocks();
-    let taken = door.intake.submit(bytes).await?;
+    let taken = door.intake.submit(transaction).await?;
     let refused = taken.is_err();
     let answer = |check: Result<(), NotTaken>, result: &ExecTxResult, height: Height| {
         let check_tx = check_json(check)?;

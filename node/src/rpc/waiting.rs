@@ -11,7 +11,7 @@ use crate::app::App;
 /// The ready transactions that came first, as many as asked for.
 pub(super) fn unconfirmed(app: &App, params: &Params) -> Result<Value, Fault> {
     let limit = per_page(params.number("limit")?);
-    let shown: Vec<Value> = app.oldest_waiting(limit, |_| true).iter().map(|(_, bytes)| base64(bytes)).collect();
+    let shown: Vec<Value> = app.oldest_waiting(limit, |_| true).iter().map(|tx| base64(tx.bytes())).collect();
     let (count, bytes) = app.waiting_size();
     Ok(json!({"n_txs": shown.len().to_string(), "total": count.to_string(), "total_bytes": bytes.to_string(), "txs": shown}))
 }

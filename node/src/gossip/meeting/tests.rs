@@ -12,7 +12,7 @@ use types::Encode as _;
 use super::*;
 use crate::app::App;
 use crate::config::Network;
-use crate::gossip::tests::{listening, started};
+use crate::gossip::tests::{arrives, listening, started};
 use crate::gossip::{Behaviour, HEIGHTS, MAX_MESSAGE, TRANSACTIONS, behaviour, topic};
 use crate::testing::{Bench, key};
 
@@ -253,9 +253,8 @@ async fn a_peer_that_lost_its_connection_unnoticed_is_heard_again() {
     let network = Network { discover: false, ..Network::new("/ip4/127.0.0.1/tcp/0".parse().expect("an address"), vec![through]) };
     let second = started(&two, 22, &network, None);
     let running = [tokio::spawn(first.run()), tokio::spawn(second.run())];
-    let (mut here, mut there) = (one.app.arrivals(), two.app.arrivals());
     one.app.submit(one.transfer(0)).expect("a transfer that can be paid");
-    assert_eq!(tokio::time::timeout(PATIENCE, there.recv()).await.expect("it arrives").expect("the application lives"), one.transfer(0));
+    arrives(&two.app, &one.transfer(0)).await;
     // Long enough connected that the next attempt is no half of a handshake that both began.
     tokio::time::sleep(Duration::from_secs(6)).await;
     cable.silent.send_modify(|age| *age += 1);
@@ -267,11 +266,9 @@ async fn a_peer_that_lost_its_connection_unnoticed_is_heard_again() {
     .await;
     // What either is told reaches the other: each heard what the other listens to.
     two.app.submit(two.transfer(1)).expect("a transfer that can be paid");
-    let arrives = async { while here.recv().await.expect("the application lives") != two.transfer(1) {} };
-    tokio::time::timeout(PATIENCE, arrives).await.expect("it arrives");
+    arrives(&one.app, &two.transfer(1)).await;
     one.app.submit(one.transfer(2)).expect("a transfer that can be paid");
-    let arrives = async { while there.recv().await.expect("the application lives") != one.transfer(2) {} };
-    tokio::time::timeout(PATIENCE, arrives).await.expect("it arrives");
+    arrives(&two.app, &one.transfer(2)).await;
     // What is shown is a second old.
     until("one connection for a peer", || one.app.peers().seen().connected.len() == 1).await;
     running.iter().for_each(tokio::task::JoinHandle::abort);
