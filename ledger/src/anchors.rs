@@ -66,6 +66,14 @@ pub fn retire(state: &mut State<'_>, params: &Params, height: Height, owner: &Ad
     Ok(())
 }
 
+/// Checks an anchor's signature by the key that its log has now. What comes of it shows when it is taken.
+pub(crate) fn check_ahead(state: &State<'_>, verified: &Verified, anchor: &SignedAnchor) {
+    if let Some(record) = read(state, &anchor.anchor.log) {
+        let key = record.key_at(anchor.anchor.sequence);
+        let _ = verified.once(&key, || anchor.verify(&key));
+    }
+}
+
 /// Takes the anchor that a transaction carries into its log and into the log of all anchors. The same anchor again is
 /// done already. Its signature is checked once for a key, however often the transaction is applied.
 ///
@@ -100,4 +108,46 @@ fn append(state: &mut State<'_>, anchor: &SignedAnchor) {
 fn owned(state: &State<'_>, owner: &Address, log: &LogId) -> Result<LogRecord, Refusal> {
     let record = read(state, log).ok_or(Refusal::UnknownLog(*log))?;
     if record.owner == *owner { Ok(record) } else { Err(Refusal::NotOwner) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use audit::Anchor;
+    use types::{Hash, Millis, SigningKey};
+
+    use super::*;
+    use crate::transaction::{Body, Payer, Transaction};
+
+    #[test]
+    fn what_was_checked_ahead_is_not_checked_again_and_what_does_not_hold_is() {
+        let [author, signer, other] = [1, 2, 3].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let chain: ChainId = "zynk-test-1".parse().expect("a chain id");
+        let owner = author.public().address();
+        let log = LogId::derive(&chain, &owner, 0);
+        let record = LogRecord::register(log, owner, signer.public(), Amount(1), Height(1)).expect("a usable key");
+        let entries = BTreeMap::from([(key::log(&log), record.to_bytes())]);
+        let verified = |log: LogId, signer: &SigningKey| {
+            let (version, previous, root) = (audit::anchor::VERSION, Hash::ZERO, Hash([7; 32]));
+            let anchor =
+                Anchor { version, chain: chain.clone(), log, sequence: 1, previous, root, count: 1, opened: Millis(1), closed: Millis(2) };
+            let body = Body::Anchor(Box::new(SignedAnchor::sign(anchor, signer)));
+            let (sequence, valid_until, fee) = (1, Height(9), Amount(1));
+            let transaction =
+                Transaction { chain: chain.clone(), author: author.public(), sequence, valid_until, fee, payer: Payer::Author, body };
+            transaction.sign(&author, None).verify().expect("its author's signature holds")
+        };
+        let known = |verified: &Verified| verified.once(&signer.public(), || Err(())).is_ok();
+        let elsewhere = LogId::derive(&chain, &owner, 1);
+        for (story, verified, expected) in [
+            ("by the log's key", verified(log, &signer), true),
+            ("by another key", verified(log, &other), false),
+            ("of a log that is not there", verified(elsewhere, &signer), false),
+        ] {
+            assert!(!known(&verified), "{story}");
+            crate::block::check_ahead(&entries, &verified);
+            assert_eq!((known(&verified), known(&verified.clone())), (expected, expected), "{story}");
+        }
+    }
 }

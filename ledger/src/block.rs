@@ -166,6 +166,14 @@ pub fn verify(bytes: &[u8]) -> Result<Verified, Refusal> {
     SignedTransaction::parse(bytes)?.verify()
 }
 
+/// Checks the signature in a transaction's body before it is its turn, by the key that the state has for it now. If it holds, the
+/// transaction and its copies know it, and it is not checked again; it decides nothing.
+pub fn check_ahead(view: &dyn View, verified: &Verified) {
+    if let Body::Anchor(anchor) = &verified.transaction().body {
+        anchors::check_ahead(&State::new(view), verified, anchor);
+    }
+}
+
 /// The chain's parameters.
 ///
 /// # Panics

@@ -1,7 +1,7 @@
 //! The application: the ledger over the store, as an engine drives it.
 
 mod alone;
-mod transactions;
+pub(crate) mod transactions;
 mod verifying;
 
 use std::collections::VecDeque;

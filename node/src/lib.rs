@@ -9,6 +9,7 @@
 //! Start with [`run()`], then [`app::App`].
 
 pub mod abci;
+mod ahead;
 pub mod app;
 pub mod chain_at;
 pub mod checked;

@@ -10,10 +10,14 @@ use crate::tx::Tx;
 /// After so many have been taken, others who wait for the mempool have their turn.
 const TAKEN_TOGETHER: usize = 64;
 
+/// A transaction, and what came of its signatures.
+pub(crate) type Checked = (Tx, Result<Verified, Refusal>);
+
 /// Who hands a transaction over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub(crate) enum Origin {
     Client,
+    /// Who hears of it sees to it that others do.
     Peer,
 }
 
@@ -24,31 +28,26 @@ impl App {
     /// # Errors
     /// [`NotTaken`].
     pub fn submit(&self, bytes: Bytes) -> Result<Taken, NotTaken> {
-        self.submit_all(&[bytes.into()]).remove(0)
+        self.submit_all(vec![bytes.into()]).remove(0)
     }
 
     /// As [`App::submit`] of one after the other, their signatures checked on every core.
-    pub fn submit_all(&self, transactions: &[Tx]) -> Vec<Result<Taken, NotTaken>> {
-        self.take_all(transactions, Origin::Client)
+    pub fn submit_all(&self, transactions: Vec<Tx>) -> Vec<Result<Taken, NotTaken>> {
+        let verified = self.verify_all(&transactions);
+        self.take_all(transactions.into_iter().zip(verified).collect(), Origin::Client)
     }
 
-    /// As [`App::submit_all`] of what peers told: whoever hears it sees to it that others do.
-    pub(crate) fn hear_all(&self, transactions: &[Tx]) -> Vec<Result<Taken, NotTaken>> {
-        self.take_all(transactions, Origin::Peer)
-    }
-
-    fn take_all(&self, transactions: &[Tx], origin: Origin) -> Vec<Result<Taken, NotTaken>> {
-        let mut verified = self.verify_all(transactions).into_iter();
-        let mut all = Vec::with_capacity(transactions.len());
-        for some in transactions.chunks(TAKEN_TOGETHER) {
+    /// Takes one after the other.
+    pub(crate) fn take_all(&self, checked: Vec<Checked>, origin: Origin) -> Vec<Result<Taken, NotTaken>> {
+        let (mut all, mut checked) = (Vec::with_capacity(checked.len()), checked.into_iter());
+        while checked.len() > 0 {
             let next = self.next();
             let mut mempool = lock(&self.mempool);
-            let take = |(tx, verified): (&Tx, Result<Verified, Refusal>)| {
+            all.extend(checked.by_ref().take(TAKEN_TOGETHER).map(|(tx, verified)| {
                 let taken = mempool.take(&self.store, next, tx.clone(), verified?)?;
-                self.are_ready(&taken.ready, (origin == Origin::Peer).then_some(tx));
+                self.are_ready(&taken.ready, (origin == Origin::Peer).then_some(&tx));
                 Ok(taken)
-            };
-            all.extend(some.iter().zip(verified.by_ref()).map(take));
+            }));
         }
         all
     }

@@ -22,7 +22,7 @@ impl App {
 
     /// Reads and verifies transactions; those that waited here, or came before, were verified then, and those that are being
     /// verified are waited for.
-    pub(super) fn verify_all(&self, transactions: &[Tx]) -> Vec<Result<Verified, Refusal>> {
+    pub(crate) fn verify_all(&self, transactions: &[Tx]) -> Vec<Result<Verified, Refusal>> {
         let hashes: Vec<TxHash> = transactions.iter().map(|tx| *tx.hash()).collect();
         let waiting = {
             let mempool = lock(&self.mempool);
@@ -32,7 +32,7 @@ impl App {
         let ours: Vec<bool> = found.iter().map(|found| matches!(found, Found::Ours)).collect();
         let verify = |(tx, found): (&Tx, Found)| match found {
             Found::Known(verified) => Some(Ok(verified)),
-            Found::Ours => Some(block::verify(tx.bytes())),
+            Found::Ours => Some(self.verify(tx)),
             Found::Theirs => None,
         };
         let verified: Vec<Option<Result<Verified, Refusal>>> = if ours.iter().filter(|ours| **ours).count() < PARALLEL_FROM {
@@ -43,8 +43,14 @@ impl App {
         // Each may come again: in a block, or behind its block, from a peer.
         let checked = hashes.iter().zip(&verified).zip(ours).filter(|(_, ours)| *ours);
         claim.settle(checked.filter_map(|((hash, verified), _)| Some((*hash, verified.as_ref()?.as_ref().ok()?.clone()))));
-        let theirs = |tx: &Tx| self.checked.wait(tx.hash()).map_or_else(|| block::verify(tx.bytes()), Ok);
+        let theirs = |tx: &Tx| self.checked.wait(tx.hash()).map_or_else(|| self.verify(tx), Ok);
         verified.into_iter().zip(transactions).map(|(verified, tx)| verified.unwrap_or_else(|| theirs(tx))).collect()
+    }
+
+    fn verify(&self, tx: &Tx) -> Result<Verified, Refusal> {
+        let verified = block::verify(tx.bytes())?;
+        block::check_ahead(&self.store, &verified);
+        Ok(verified)
     }
 
     /// How many transactions are remembered as checked.

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
-use ledger::TxHash;
+use ledger::{Refusal, TxHash};
 use libp2p::PeerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::ahead::{self, Batch};
 use crate::app::App;
+use crate::app::transactions::{self, Origin};
 use crate::mempool::{NotTaken, Taken};
 use crate::tx::Tx;
 
@@ -102,14 +104,15 @@ impl Judge {
     }
 }
 
-async fn work(app: Arc<App>, mut received: Receiver<(Received, OwnedSemaphorePermit)>, verdicts: Sender<Judged>) {
-    let mut batch = Vec::new();
-    while received.recv_many(&mut batch, AT_ONCE).await > 0 {
-        let (names, messages): (Vec<_>, Vec<_>) = batch.drain(..).map(|(Received { id, from, message }, _)| ((id, from), message)).unzip();
+async fn work(app: Arc<App>, received: Receiver<(Received, OwnedSemaphorePermit)>, verdicts: Sender<Judged>) {
+    let mut batches = ahead::check(Arc::clone(&app), received, AT_ONCE, |(received, _)| &received.message.transactions);
+    while let Some(Batch { items, checked }) = batches.recv().await {
+        let (names, messages): (Vec<_>, Vec<_>) =
+            items.into_iter().map(|(Received { id, from, message }, _)| ((id, from), message)).unzip();
         let app = Arc::clone(&app);
-        let judged = tokio::task::spawn_blocking(move || judge(&app, messages)).await;
+        let judged = tokio::task::spawn_blocking(move || checked.map(|checked| judge(&app, messages, checked))).await;
         // A message that makes the judge panic must not make this node deaf to all others.
-        let mut judged = judged.unwrap_or_default().into_iter();
+        let mut judged = judged.ok().flatten().unwrap_or_default().into_iter();
         for (id, from) in names {
             let verdict = judged.next().unwrap_or_default();
             if verdicts.send(Judged { id, from, verdict }).await.is_err() {
@@ -143,15 +146,13 @@ enum Found {
     Useless,
 }
 
-/// What becomes of each of these messages. Signatures are checked on every core, and then one transaction is taken
-/// after the other.
+/// What becomes of each of these messages, whose transactions were checked: one is taken after the other.
 ///
 /// A message is passed on if each of its transactions is ready here or in a block, and half of them are ready since now: nobody pays for the
 /// others a second time. If it was offered again just now, it may have been ready: behind this node may be one that lacks it, and to that one
 /// this node's own offer would be a copy of the same message.
-pub(super) fn judge(app: &App, messages: Vec<Message>) -> Vec<Verdict> {
-    let all: Vec<Tx> = messages.iter().flat_map(|message| message.transactions.iter().cloned()).collect();
-    let mut taken = app.hear_all(&all).into_iter();
+pub(super) fn judge(app: &App, messages: Vec<Message>, checked: Vec<transactions::Checked>) -> Vec<Verdict> {
+    let mut taken = app.take_all(checked, Origin::Peer).into_iter();
     let verdict = |Message { transactions, offer }| {
         let found = transactions.into_iter().zip(taken.by_ref()).map(|(tx, taken)| (find(app, tx.hash(), taken), tx));
         verdict(found.collect(), offer)
@@ -164,10 +165,8 @@ fn find(app: &App, hash: &TxHash, taken: Result<Taken, NotTaken>) -> Found {
         Ok(_) | Err(NotTaken::Waiting) if app.is_held(hash) => Found::Held,
         Ok(_) => Found::New,
         Err(NotTaken::Waiting) => Found::Known,
-        Err(NotTaken::Refused(ledger::Refusal::Malformed(_) | ledger::Refusal::BadSignature { .. } | ledger::Refusal::TooLarge { .. })) => {
-            Found::Bad
-        }
-        Err(NotTaken::Refused(ledger::Refusal::StaleSequence { .. })) if app.store().transaction(hash).is_some() => Found::Included,
+        Err(NotTaken::Refused(Refusal::Malformed(_) | Refusal::BadSignature { .. } | Refusal::TooLarge { .. })) => Found::Bad,
+        Err(NotTaken::Refused(Refusal::StaleSequence { .. })) if app.store().transaction(hash).is_some() => Found::Included,
         Err(_) => Found::Useless,
     }
 }

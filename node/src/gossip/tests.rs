@@ -4,7 +4,6 @@ use bytes::Bytes;
 use libp2p::multiaddr::Protocol;
 use types::Encode as _;
 
-use super::judging::judge;
 use super::offers::First;
 use super::*;
 use crate::config::Network;
@@ -66,6 +65,12 @@ async fn a_transaction_reaches_the_neighbour_and_its_neighbour() {
     }
     assert_eq!((two.app.waiting(), three.app.waiting()), (2, 2));
     running.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+fn judge(app: &App, messages: Vec<Message>) -> Vec<Verdict> {
+    let all: Vec<Tx> = messages.iter().flat_map(|message| message.transactions.clone()).collect();
+    let verified = app.verify_all(&all);
+    judging::judge(app, messages, all.into_iter().zip(verified).collect())
 }
 
 /// A transaction as it goes into a message.
@@ -550,8 +555,7 @@ async fn what_becomes_ready_together_travels_together_and_none_for_another() {
     // Thirty that become ready at once, since the first of them comes last: a message for each of which nobody needs.
     counter.messages = 0;
     let many: Vec<Bytes> = (1..=4).chain(6..32).rev().map(|number| one.transfer(number)).collect();
-    let all: Vec<Tx> = many.iter().map(tx).collect();
-    assert!(one.app.submit_all(&all).iter().all(Result::is_ok));
+    assert!(one.app.submit_all(many.iter().map(tx).collect()).iter().all(Result::is_ok));
     counter.listen(Duration::from_secs(2)).await;
     for number in 1..32 {
         arrives(&two.app, &one.transfer(number)).await;

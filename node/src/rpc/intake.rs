@@ -1,7 +1,6 @@
 //! Transactions that clients hand in, on their way into the mempool.
 //!
-//! As many are judged together as have come, by whichever connections: their signatures on every core, and on one blocking thread
-//! instead of one for each.
+//! As many are judged together as have come, by whichever connections.
 
 use std::sync::Arc;
 
@@ -10,7 +9,9 @@ use ledger::transaction::MAX_BYTES;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Fault;
+use crate::ahead::{self, Batch};
 use crate::app::App;
+use crate::app::transactions::Origin;
 use crate::mempool::NotTaken;
 use crate::tx::Tx;
 
@@ -63,14 +64,14 @@ fn check_size(transaction: &Tx) -> Result<(), NotTaken> {
     if found > bound { Err(Refusal::TooLarge { found, bound }.into()) } else { Ok(()) }
 }
 
-async fn judge(app: Arc<App>, mut handed_in: mpsc::Receiver<HandedIn>) {
-    let mut together = Vec::new();
-    while handed_in.recv_many(&mut together, AT_ONCE).await > 0 {
-        let (transactions, answers): (Vec<Tx>, Vec<_>) = together.drain(..).unzip();
-        let app = Arc::clone(&app);
-        let taken = tokio::task::spawn_blocking(move || app.submit_all(&transactions)).await;
+async fn judge(app: Arc<App>, handed_in: mpsc::Receiver<HandedIn>) {
+    let mut batches = ahead::check(Arc::clone(&app), handed_in, AT_ONCE, |(tx, _)| std::slice::from_ref(tx));
+    while let Some(Batch { items, checked }) = batches.recv().await {
         // Whoever is not told finds that nobody will tell.
-        for (taken, answer) in taken.unwrap_or_default().into_iter().zip(answers) {
+        let Some(checked) = checked else { continue };
+        let app = Arc::clone(&app);
+        let taken = tokio::task::spawn_blocking(move || app.take_all(checked, Origin::Client)).await;
+        for (taken, (_, answer)) in taken.unwrap_or_default().into_iter().zip(items) {
             if let Err(Err(refusal)) = answer.send(taken.map(drop)) {
                 tracing::debug!(%refusal, "refused a transaction that nobody waits for");
             }

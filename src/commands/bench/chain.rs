@@ -36,10 +36,10 @@ use super::{crowd, machine};
 use crate::failure::Failure;
 
 /// For how many transactions a second the load is signed at most.
-const MOST_PER_SECOND: usize = 20_000;
+const MOST_PER_SECOND: usize = 30_000;
 
 /// How many connections the load has, to all validators together.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 100;
 
 /// How often the next block is asked for: as fine is what is measured.
 const GLANCE: Duration = Duration::from_millis(10);
