@@ -66,9 +66,10 @@ pub fn retire(state: &mut State<'_>, params: &Params, height: Height, owner: &Ad
     Ok(())
 }
 
-/// Checks an anchor's signature by the key that its log has now. What comes of it shows when it is taken.
+/// Checks an anchor's signature by the key that its log has now, if the log's owner sends it: others' is checked when it can be charged.
+/// What comes of it shows when it is taken.
 pub(crate) fn check_ahead(state: &State<'_>, verified: &Verified, anchor: &SignedAnchor) {
-    if let Some(record) = read(state, &anchor.anchor.log) {
+    if let Some(record) = read(state, &anchor.anchor.log).filter(|record| record.owner == *verified.author()) {
         let key = record.key_at(anchor.anchor.sequence);
         let _ = verified.once(&key, || anchor.verify(&key));
     }
@@ -128,21 +129,23 @@ mod tests {
         let log = LogId::derive(&chain, &owner, 0);
         let record = LogRecord::register(log, owner, signer.public(), Amount(1), Height(1)).expect("a usable key");
         let entries = BTreeMap::from([(key::log(&log), record.to_bytes())]);
-        let verified = |log: LogId, signer: &SigningKey| {
+        let sent = |log: LogId, signer: &SigningKey, sender: &SigningKey| {
             let (version, previous, root) = (audit::anchor::VERSION, Hash::ZERO, Hash([7; 32]));
             let anchor =
                 Anchor { version, chain: chain.clone(), log, sequence: 1, previous, root, count: 1, opened: Millis(1), closed: Millis(2) };
             let body = Body::Anchor(Box::new(SignedAnchor::sign(anchor, signer)));
             let (sequence, valid_until, fee) = (1, Height(9), Amount(1));
             let transaction =
-                Transaction { chain: chain.clone(), author: author.public(), sequence, valid_until, fee, payer: Payer::Author, body };
-            transaction.sign(&author, None).verify().expect("its author's signature holds")
+                Transaction { chain: chain.clone(), author: sender.public(), sequence, valid_until, fee, payer: Payer::Author, body };
+            transaction.sign(sender, None).verify().expect("its author's signature holds")
         };
+        let verified = |log: LogId, signer: &SigningKey| sent(log, signer, &author);
         let known = |verified: &Verified| verified.once(&signer.public(), || Err(())).is_ok();
         let elsewhere = LogId::derive(&chain, &owner, 1);
         for (story, verified, expected) in [
             ("by the log's key", verified(log, &signer), true),
             ("by another key", verified(log, &other), false),
+            ("by the log's key, sent by a stranger", sent(log, &signer, &other), false),
             ("of a log that is not there", verified(elsewhere, &signer), false),
         ] {
             assert!(!known(&verified), "{story}");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::app::App;
-use crate::app::transactions::Checked;
+use crate::app::transactions::Examined;
 use crate::tx::Tx;
 
 /// What came together.
@@ -16,7 +16,7 @@ use crate::tx::Tx;
 pub(crate) struct Batch<T> {
     pub(crate) items: Vec<T>,
     /// All their transactions. None if checking failed.
-    pub(crate) checked: Option<Vec<Checked>>,
+    pub(crate) checked: Option<Vec<Examined>>,
 }
 
 /// Has the transactions of what comes in checked, at most `at_once` items together, until either end is dropped. They leave in

@@ -56,6 +56,9 @@ pub struct App {
     executed: Mutex<VecDeque<(tendermint::Hash, Arc<Outcome>)>>,
     /// How often transactions were executed.
     executions: AtomicU64,
+    initial_height: Height,
+    /// The height of the last block.
+    tip: AtomicU64,
     finalized: Mutex<Option<Finalized>>,
     pace: RwLock<Pace>,
     committed_at: Mutex<Instant>,
@@ -100,7 +103,8 @@ impl App {
             Some(state) => state,
             None => begin(&store, &genesis)?,
         };
-        let pace = pace(&block::params(&State::new(&store)));
+        let (pace, tip) = (pace(&block::params(&State::new(&store))), state.tip().value());
+        let initial_height = state.initial_height;
         let evidence = Pool::open(&store, &state);
         Ok(Self {
             chain,
@@ -112,6 +116,8 @@ impl App {
             evidence: Mutex::new(evidence),
             executed: Mutex::default(),
             executions: AtomicU64::new(0),
+            initial_height,
+            tip: AtomicU64::new(tip),
             finalized: Mutex::default(),
             pace: RwLock::new(pace),
             committed_at: Mutex::new(Instant::now()),
@@ -239,6 +245,17 @@ impl App {
         Arc::clone(&self.accusations)
     }
 
+    /// The height of the last block. Who asks holds no lock: the chain never waits for him, however seldom he runs.
+    pub(crate) fn tip(&self) -> u64 {
+        self.tip.load(Ordering::Acquire)
+    }
+
+    fn has_state(&self, state: ChainState) {
+        let tip = state.tip().value();
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.tip.store(tip, Ordering::Release);
+    }
+
     /// What waiting transactions are judged by: the next height and, for want of its time, the last one.
     pub(crate) fn next(&self) -> Block<'_> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -288,7 +305,10 @@ impl App {
     fn announce(&self, decided: Decided, changed: &Changes) {
         let next = self.next();
         let ready = lock(&self.mempool).after_block(&self.store, next, changed);
-        self.are_ready(&ready, None);
+        if !ready.is_empty() {
+            self.bell.notify_one();
+        }
+        self.offer(ready);
         if lock(&self.evidence).after_block(&self.store, &self.chain()) {
             self.accusations.notify_one();
         }
@@ -410,8 +430,7 @@ impl Host for App {
     }
 
     fn earliest(&self) -> Height {
-        let initial = self.state.read().unwrap_or_else(PoisonError::into_inner).initial_height;
-        self.store.earliest(initial)
+        self.store.earliest(self.initial_height)
     }
 
     fn last_commit(&self) -> Option<Commit> {
@@ -441,7 +460,7 @@ impl Host for App {
         consensus::fault::point("store.commit.before");
         self.store.commit(&decided, changes, notes, update.as_ref()).map_err(|error| HostError(format!("{error:#}")))?;
         consensus::fault::point("store.commit.after");
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = decided.state.clone();
+        self.has_state(decided.state.clone());
         if let Some(upkeep) = self.upkeep() {
             upkeep.after_commit(decided.block.header.height.value());
         }
@@ -544,11 +563,11 @@ fn millis(time: Time) -> Millis {
     time.try_into().unwrap_or_default()
 }
 
-/// A lock is only ever held for work that does not panic; if it did, the value is still whole.
 fn txs(transactions: &[Bytes]) -> Vec<Tx> {
     transactions.iter().cloned().map(Tx::from).collect()
 }
 
+/// A lock is only ever held for work that does not panic; if it did, the value is still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

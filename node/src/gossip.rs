@@ -385,6 +385,8 @@ fn behaviour(
         .max_transmit_size_for_topic(max_message + AROUND, topic(chain, HEIGHTS).hash())
         .max_transmit_size_for_topic(evidence::MAX_MESSAGE + AROUND, topic(chain, evidence::TOPIC).hash())
         .max_ihave_length(TOLD_OF)
+        // Of longer messages neighbours are told, of each copy anew: who repeats one must spend more than that costs.
+        .idontwant_message_size_threshold(max_message / 4)
         .message_id_fn(name)
         .build()?;
     let known = gossipsub::WhitelistSubscriptionFilter(topics.iter().cloned().collect());

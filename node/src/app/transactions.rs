@@ -1,5 +1,7 @@
 //! Transactions on their way into a block: taking them, and telling which wait.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use ledger::{Refusal, TxHash, Verified};
 
@@ -11,7 +13,7 @@ use crate::tx::Tx;
 const TAKEN_TOGETHER: usize = 64;
 
 /// A transaction, and what came of its signatures.
-pub(crate) type Checked = (Tx, Result<Verified, Refusal>);
+pub(crate) type Examined = (Tx, Result<Verified, Refusal>);
 
 /// Who hands a transaction over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +40,26 @@ impl App {
     }
 
     /// Takes one after the other.
-    pub(crate) fn take_all(&self, checked: Vec<Checked>, origin: Origin) -> Vec<Result<Taken, NotTaken>> {
-        let (mut all, mut checked) = (Vec::with_capacity(checked.len()), checked.into_iter());
-        while checked.len() > 0 {
+    pub(crate) fn take_all(&self, examined: Vec<Examined>, origin: Origin) -> Vec<Result<Taken, NotTaken>> {
+        let (mut all, mut examined) = (Vec::with_capacity(examined.len()), examined.into_iter());
+        let (mut ready, mut heard) = (Vec::new(), HashSet::new());
+        while examined.len() > 0 {
             let next = self.next();
             let mut mempool = lock(&self.mempool);
-            all.extend(checked.by_ref().take(TAKEN_TOGETHER).map(|(tx, verified)| {
-                let taken = mempool.take(&self.store, next, tx.clone(), verified?)?;
-                self.are_ready(&taken.ready, (origin == Origin::Peer).then_some(&tx));
+            all.extend(examined.by_ref().take(TAKEN_TOGETHER).map(|(tx, verified)| {
+                let hash = *tx.hash();
+                let taken = mempool.take(&self.store, next, tx, verified?)?;
+                heard.extend((origin == Origin::Peer).then_some(hash));
+                ready.extend(taken.ready.iter().cloned());
                 Ok(taken)
             }));
         }
+        if !ready.is_empty() {
+            self.bell.notify_one();
+        }
+        // Of one author the later may have come first, and become ready with the earlier.
+        ready.retain(|tx| !heard.contains(tx.hash()));
+        self.offer(ready);
         all
     }
 
@@ -80,6 +91,12 @@ impl App {
         lock(&self.mempool).verified(hash).is_some()
     }
 
+    /// Lets somebody look at many: whether each waits, ready or held.
+    pub fn among_waiting(&self, look: impl FnOnce(&dyn Fn(&TxHash) -> bool)) {
+        let mempool = lock(&self.mempool);
+        look(&|hash| mempool.verified(hash).is_some());
+    }
+
     /// Whether a transaction waits behind a gap.
     #[must_use]
     pub fn is_held(&self, hash: &TxHash) -> bool {
@@ -93,14 +110,10 @@ impl App {
         mempool.oldest().filter(|tx| wanted(tx.hash())).take(count).cloned().collect()
     }
 
-    /// Says that there is work, and what of it this node is to offer: all but what it `heard` of just now.
-    pub(super) fn are_ready(&self, ready: &[Tx], heard: Option<&Tx>) {
+    /// Has the gossip offer these. Nobody may be listening.
+    pub(super) fn offer(&self, ready: Vec<Tx>) {
         for tx in ready {
-            self.bell.notify_one();
-            if Some(tx) != heard {
-                // Nobody may be listening.
-                let _ = self.to_offer.send(tx.clone());
-            }
+            let _ = self.to_offer.send(tx);
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ahead::{self, Batch};
 use crate::app::App;
-use crate::app::transactions::{self, Origin};
+use crate::app::transactions::{Examined, Origin};
 use crate::mempool::{NotTaken, Taken};
 use crate::tx::Tx;
 
@@ -151,7 +151,7 @@ enum Found {
 /// A message is passed on if each of its transactions is ready here or in a block, and half of them are ready since now: nobody pays for the
 /// others a second time. If it was offered again just now, it may have been ready: behind this node may be one that lacks it, and to that one
 /// this node's own offer would be a copy of the same message.
-pub(super) fn judge(app: &App, messages: Vec<Message>, checked: Vec<transactions::Checked>) -> Vec<Verdict> {
+pub(super) fn judge(app: &App, messages: Vec<Message>, checked: Vec<Examined>) -> Vec<Verdict> {
     let mut taken = app.take_all(checked, Origin::Peer).into_iter();
     let verdict = |Message { transactions, offer }| {
         let found = transactions.into_iter().zip(taken.by_ref()).map(|(tx, taken)| (find(app, tx.hash(), taken), tx));

@@ -60,7 +60,7 @@ impl Gathering {
 }
 
 impl Gossip {
-    /// Offers what became ready, in that order, unless it has passed meanwhile.
+    /// Offers what became ready, in that order, unless it has been offered meanwhile.
     pub(super) fn offer_ready(&mut self) {
         // Whether one was held before stands in a verdict that may not be read yet.
         for _ in 0..self.verdicts.len() {
@@ -105,7 +105,7 @@ impl Gossip {
     pub(super) fn offer_again(&mut self) {
         let (now, me) = (since_1970().as_secs(), self.swarm.local_peer_id().to_bytes());
         let (window, second) = (now / WINDOW_S, now % WINDOW_S);
-        self.offers.forget(|transaction| self.app.is_waiting(transaction));
+        self.app.among_waiting(|waits| self.offers.forget(waits));
         let my_turn = |transaction: &Hash| {
             let [draw, ..] = Hash::sha256(&[&transaction.0, &me]).0;
             u64::from(draw) % WINDOW_S <= second

@@ -25,7 +25,7 @@ pub(super) enum First {
     New,
     /// As one that is offered again: its first message has been here, and was not passed on.
     Again,
-    /// Not at all: it came in or went out meanwhile.
+    /// Not at all: it went out meanwhile, or came in offered again.
     Never,
 }
 

@@ -502,7 +502,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
         ("one is behind a gap", &[1, 3], First, false, Ignore, &[3], &[1]),
         ("the same twice", &[1, 1], First, false, Accept, &[], &[1]),
         ("one is forged", &[1, 2], First, true, Reject, &[], &[1, 2]),
-        ("all are new, under a stamp of no time", &[1, 2], Stray, false, Ignore, &[], &[1, 2]),
+        ("it is new, under a stamp of no time", &[1], Stray, false, Ignore, &[], &[1]),
         ("none is new and one is forged", &[0], First, true, Reject, &[], &[]),
     ];
     for (story, sequences, offer, with_forged, expected, held, new) in rows {
@@ -515,6 +515,7 @@ fn a_message_goes_on_only_if_all_of_it_may() {
         assert_eq!(format!("{:?}", verdict.acceptance), format!("{expected:?}"), "{story}");
         assert_eq!(verdict.held, held.iter().map(|number| *tx(&good(&bench, *number)).hash()).collect::<Vec<_>>(), "{story}");
         assert_eq!(verdict.new, new.iter().map(|number| tx(&good(&bench, *number))).collect::<Vec<_>>(), "{story}");
+        assert_eq!(verdict.again.is_some(), offer == Again, "{story}: what was offered again rests");
     }
     // One that a block has: its message is late, and the others do not suffer for it.
     let bench = Bench::new();
@@ -534,6 +535,26 @@ fn a_message_goes_on_only_if_all_of_it_may() {
     let transactions = vec![Bytes::from(other.to_bytes()).into(), tx(&good(&bench, 3))];
     let verdict = judge(&bench.app, vec![Message { transactions, offer: First }]).remove(0);
     assert_eq!((format!("{:?}", verdict.acceptance), verdict.new), (format!("{Ignore:?}"), vec![tx(&good(&bench, 3))]));
+}
+
+#[test]
+fn what_a_message_brings_goes_on_with_it_and_is_not_offered_beside_it() {
+    let bench = Bench::new();
+    let mut to_offer = bench.app.to_offer();
+    let hear = |sequences: &[u64]| {
+        let transactions = sequences.iter().map(|number| tx(&bench.transfer(*number))).collect();
+        judge(&bench.app, vec![Message { transactions, offer: Offer::First }])
+    };
+    hear(&[0, 2, 1]);
+    assert_eq!(bench.app.waiting(), 3);
+    assert!(to_offer.is_empty(), "whatever the order in which it came");
+    // What was held goes on with no message, and what a client hands in came with none.
+    hear(&[4]);
+    hear(&[3]);
+    assert_eq!(to_offer.try_recv().ok(), Some(tx(&bench.transfer(4))));
+    bench.app.submit(bench.transfer(5)).expect("a transfer that can be paid");
+    assert_eq!(to_offer.try_recv().ok(), Some(tx(&bench.transfer(5))));
+    assert!(to_offer.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

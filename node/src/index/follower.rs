@@ -130,7 +130,7 @@ pub(super) async fn load(database: &dyn Database, app: &App) -> Result<Option<Pr
         return Err(Trouble::Lost("the index is of another chain: `zynk node reindex` makes it anew".to_owned()));
     }
     let number = |cell: &Cell| u64::try_from(cell.number()).unwrap_or(0);
-    let (base, height, tip) = (number(base), number(height), app.chain().tip().value());
+    let (base, height, tip) = (number(base), number(height), app.tip());
     if height > tip {
         return Err(Trouble::Lost(format!("the index has height {height}, the chain only {tip}: `zynk node reindex` makes it anew")));
     }
@@ -144,7 +144,7 @@ pub(super) async fn catch_up(
     mut progress: Option<Progress>,
     mut tell: impl FnMut(Progress),
 ) -> Result<Option<Progress>, Trouble> {
-    while app.chain().tip().value() > progress.map_or(0, |progress| progress.height) {
+    while app.tip() > progress.map_or(0, |progress| progress.height) {
         let reader = Arc::clone(app);
         let read = tokio::task::spawn_blocking(move || next(&reader, progress)).await;
         let Some((statements, reached)) = read.map_err(|_| Trouble::Away("a block could not be read for the index".to_owned()))? else {
@@ -160,7 +160,7 @@ pub(super) async fn catch_up(
 
 /// The statements for the next blocks, and how far the index is after them.
 fn next(app: &App, progress: Option<Progress>) -> Option<(Vec<Statement>, Progress)> {
-    let (tip, earliest) = (app.chain().tip().value(), app.earliest().value());
+    let (tip, earliest) = (app.tip(), app.earliest().value());
     let mut rows = Rows::default();
     let from = match progress {
         // What was pruned before the index had it is missed; the powers are taken up where the blocks begin again.
