@@ -4,7 +4,7 @@ mod alone;
 pub(crate) mod transactions;
 mod verifying;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -250,7 +250,7 @@ impl App {
         self.tip.load(Ordering::Acquire)
     }
 
-    fn has_state(&self, state: ChainState) {
+    fn set_state(&self, state: ChainState) {
         let tip = state.tip().value();
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.tip.store(tip, Ordering::Release);
@@ -305,10 +305,7 @@ impl App {
     fn announce(&self, decided: Decided, changed: &Changes) {
         let next = self.next();
         let ready = lock(&self.mempool).after_block(&self.store, next, changed);
-        if !ready.is_empty() {
-            self.bell.notify_one();
-        }
-        self.offer(ready);
+        self.are_ready(ready, &HashSet::new());
         if lock(&self.evidence).after_block(&self.store, &self.chain()) {
             self.accusations.notify_one();
         }
@@ -460,7 +457,7 @@ impl Host for App {
         consensus::fault::point("store.commit.before");
         self.store.commit(&decided, changes, notes, update.as_ref()).map_err(|error| HostError(format!("{error:#}")))?;
         consensus::fault::point("store.commit.after");
-        self.has_state(decided.state.clone());
+        self.set_state(decided.state.clone());
         if let Some(upkeep) = self.upkeep() {
             upkeep.after_commit(decided.block.header.height.value());
         }

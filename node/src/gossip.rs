@@ -307,7 +307,7 @@ impl Gossip {
         if dropped > 0 {
             tracing::debug!(dropped, "messages came faster than they can be judged");
         }
-        let tip = self.app.chain().tip().value();
+        let tip = self.app.tip();
         let _ = self.swarm.behaviour_mut().gossip.publish(self.heights.clone(), write_height(tip, since_1970()));
         self.accuse();
         self.offer_again();

@@ -187,8 +187,10 @@ fn step_back() {
     {
         use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let refused = thread_priority::set_thread_priority_and_policy(thread_priority::thread_native_id(), ThreadPriority::Min, idle);
-        drop(refused.inspect_err(|error| tracing::debug!(%error, "the index runs beside the chain")));
+        let me = thread_priority::thread_native_id();
+        if let Err(error) = thread_priority::set_thread_priority_and_policy(me, ThreadPriority::Min, idle) {
+            tracing::debug!(%error, "the index runs beside the chain");
+        }
     }
 }
 

@@ -356,7 +356,7 @@ async fn past(app: &App, height: u64) -> u64 {
 }
 
 fn tip(app: &App) -> u64 {
-    app.chain().tip().value()
+    app.tip()
 }
 
 /// Says so in the log while the last block is too old.

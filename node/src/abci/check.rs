@@ -39,7 +39,7 @@ impl Check {
     /// # Errors
     /// [`NotTaken::Refused`], also for one that leaves a gap in its author's sequence; [`NotTaken::Full`].
     pub(super) fn judge(&self, app: &App, request: &CheckTx) -> Result<usize, NotTaken> {
-        let verified = app.verify_once(&request.tx)?;
+        let verified = app.verify_once(&request.tx.clone().into())?;
         let next = app.next();
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What CometBFT has already is judged in any case.

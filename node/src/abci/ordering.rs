@@ -13,7 +13,7 @@ pub(super) fn by_sequence(app: &App, transactions: Vec<Bytes>) -> Vec<Bytes> {
     let mut kept: Vec<(PublicKey, Bytes)> = Vec::new();
     let mut authors: BTreeMap<PublicKey, Vec<(u64, Bytes)>> = BTreeMap::new();
     for bytes in transactions {
-        if let Ok(verified) = app.verify_once(&bytes) {
+        if let Ok(verified) = app.verify_once(&bytes.clone().into()) {
             let (author, sequence) = (verified.transaction().author, verified.transaction().sequence);
             authors.entry(author).or_default().push((sequence, bytes.clone()));
             kept.push((author, bytes));

@@ -29,7 +29,7 @@ pub async fn run(home: &Home, genesis: Arc<Genesis>, mut stop: watch::Receiver<b
     let (ending, mut ended) = Ending::new();
     let served = Arc::new(CometApp::new(Arc::clone(&app), ending.clone()));
     let server = Server::bind(config.abci.listen, served, ending.clone())?;
-    let (address, height) = (server.address(), app.chain().tip().value());
+    let (address, height) = (server.address(), app.tip());
     tracing::info!(chain = %genesis.chain(), height, moniker = config.moniker, address, "waiting for CometBFT");
     server.start()?;
     let watching = tokio::spawn(watch_age(Arc::clone(&app)));

@@ -18,7 +18,7 @@ impl App {
         consensus::fault::point("store.commit.before");
         self.store.commit_state(&before, &after, (&outcome.changes, &outcome.notes), update.as_ref())?;
         consensus::fault::point("store.commit.after");
-        self.has_state(after);
+        self.set_state(after);
         *self.pace.write().unwrap_or_else(PoisonError::into_inner) = pace(&block::params(&State::new(&self.store)));
         lock(&self.executed).clear();
         *lock(&self.committed_at) = Instant::now();

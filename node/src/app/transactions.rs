@@ -54,12 +54,7 @@ impl App {
                 Ok(taken)
             }));
         }
-        if !ready.is_empty() {
-            self.bell.notify_one();
-        }
-        // Of one author the later may have come first, and become ready with the earlier.
-        ready.retain(|tx| !heard.contains(tx.hash()));
-        self.offer(ready);
+        self.are_ready(ready, &heard);
         all
     }
 
@@ -67,10 +62,10 @@ impl App {
     ///
     /// # Errors
     /// [`NotTaken`].
-    pub fn would_take(&self, bytes: Bytes) -> Result<(), NotTaken> {
-        let verified = self.verify_once(&bytes)?;
+    pub fn would_take(&self, tx: Tx) -> Result<(), NotTaken> {
+        let verified = self.verify_once(&tx)?;
         let next = self.next();
-        lock(&self.mempool).would_take(&self.store, next, bytes.into(), verified)
+        lock(&self.mempool).would_take(&self.store, next, tx, verified)
     }
 
     /// How many transactions wait that can be in the next block.
@@ -86,8 +81,8 @@ impl App {
     }
 
     /// Whether a transaction waits, ready or held.
-    #[must_use]
-    pub fn is_waiting(&self, hash: &TxHash) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_waiting(&self, hash: &TxHash) -> bool {
         lock(&self.mempool).verified(hash).is_some()
     }
 
@@ -110,9 +105,14 @@ impl App {
         mempool.oldest().filter(|tx| wanted(tx.hash())).take(count).cloned().collect()
     }
 
-    /// Has the gossip offer these. Nobody may be listening.
-    pub(super) fn offer(&self, ready: Vec<Tx>) {
-        for tx in ready {
+    /// Says that there is work, and what of it this node is to offer: all but what was `heard` just now. Of one author the later
+    /// may have been heard first, and become ready with the earlier.
+    pub(super) fn are_ready(&self, ready: Vec<Tx>, heard: &HashSet<TxHash>) {
+        if !ready.is_empty() {
+            self.bell.notify_one();
+        }
+        for tx in ready.into_iter().filter(|tx| !heard.contains(tx.hash())) {
+            // Nobody may be listening.
             let _ = self.to_offer.send(tx);
         }
     }

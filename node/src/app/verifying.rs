@@ -1,6 +1,5 @@
 //! Signatures of transactions, checked once for each.
 
-use bytes::Bytes;
 use ledger::{Refusal, TxHash, Verified, block};
 use rayon::prelude::*;
 
@@ -12,12 +11,12 @@ use crate::tx::Tx;
 const PARALLEL_FROM: usize = 4;
 
 impl App {
-    /// The transaction of these bytes, its signatures checked: once, as long as it is remembered.
+    /// A transaction, its signatures checked: once, as long as it is remembered.
     ///
     /// # Errors
     /// As [`block::verify`].
-    pub(crate) fn verify_once(&self, bytes: &Bytes) -> Result<Verified, Refusal> {
-        self.verify_all(&[bytes.clone().into()]).remove(0)
+    pub(crate) fn verify_once(&self, tx: &Tx) -> Result<Verified, Refusal> {
+        self.verify_all(std::slice::from_ref(tx)).remove(0)
     }
 
     /// Reads and verifies transactions; those that waited here, or came before, were verified then, and those that are being

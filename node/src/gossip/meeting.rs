@@ -23,7 +23,7 @@ impl Gossip {
     /// Once a second.
     pub(super) fn meet(&mut self) {
         let (now, now_ms) = (self.swarm.behaviour().doors.now(), Self::now_ms());
-        let tip = self.app.chain().tip().value();
+        let tip = self.app.tip();
         if self.validators_at != Some(tip) {
             self.validators_at = Some(tip);
             self.discovery.validate(validators::peers(&self.app));

@@ -22,7 +22,7 @@ pub(super) fn blockchain(app: &App, params: &Params) -> Result<Value, Fault> {
         let height = params.number(name)?.unwrap_or(0);
         u64::try_from(height).map_err(|_| Fault::Internal("heights must be non-negative".to_owned()))
     };
-    let (tip, base) = (app.chain().tip().value(), app.earliest().value());
+    let (tip, base) = (app.tip(), app.earliest().value());
     let (min, max) = (asked("minHeight")?, asked("maxHeight")?);
     let max = if max == 0 { tip } else { max.min(tip) };
     let min = min.max(1).max(base).max((max + 1).saturating_sub(MAX_HEADERS));

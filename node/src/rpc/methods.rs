@@ -122,9 +122,9 @@ pub(super) const METHODS: [(Method, &str, &[&str]); 35] = [
 /// Answers one request.
 pub(super) async fn call(door: &Arc<Door>, method: Method, params: Params) -> Result<Value, Fault> {
     match method {
-        Method::BroadcastTxAsync => broadcast_async(door, transaction(&params)?.into()),
-        Method::BroadcastTxCommit => broadcast_commit(door, transaction(&params)?.into()).await,
-        Method::BroadcastTxSync => broadcast_sync(door, transaction(&params)?.into()).await,
+        Method::BroadcastTxAsync => broadcast_async(door, transaction(&params)?),
+        Method::BroadcastTxCommit => broadcast_commit(door, transaction(&params)?).await,
+        Method::BroadcastTxSync => broadcast_sync(door, transaction(&params)?).await,
         Method::BlockSearch => search::blocks(door, &params).await,
         Method::ConsensusState => engine::consensus_state(door).await,
         Method::DumpConsensusState => engine::dump_consensus_state(door, &door.info).await,
@@ -393,8 +393,8 @@ fn broadcast_evidence(app: &App, params: &Params) -> Result<Value, Fault> {
     Ok(json!({"hash": base64(&name.0)}))
 }
 
-fn transaction(params: &Params) -> Result<Bytes, Fault> {
-    params.bytes("tx", Text::Base64)?.map(Bytes::from).ok_or_else(|| missing("tx"))
+fn transaction(params: &Params) -> Result<Tx, Fault> {
+    params.bytes("tx", Text::Base64)?.map(|bytes| Bytes::from(bytes).into()).ok_or_else(|| missing("tx"))
 }
 
 /// Into the mempool in the background: only that it was received is answered.
@@ -475,7 +475,7 @@ fn no_height() -> Height {
 }
 
 fn tip(app: &App) -> u64 {
-    app.chain().tip().value()
+    app.tip()
 }
 
 /// The asked height, of which there is a block; the tip if none is asked.

@@ -16,7 +16,7 @@ const FORMAT: &str = "text/plain; version=0.0.4";
 pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
     let app = &door.app;
     let lines = [
-        ("zynk_height", "gauge", "The height of the last block.", app.chain().tip().value()),
+        ("zynk_height", "gauge", "The height of the last block.", app.tip()),
         ("zynk_waiting_transactions", "gauge", "Transactions that can be in the next block.", app.waiting() as u64),
         ("zynk_executed_transactions_total", "counter", "Executions of transactions, for proposing, judging and deciding.", app.executed()),
         ("zynk_signature_checks_total", "counter", "Signatures checked, of transactions and in their bodies.", types::key::checks()),

@@ -154,7 +154,7 @@ fn entry(list: List, row: &Listed) -> Value {
 
 /// How far the index is, or why it cannot be asked.
 fn status(door: &Door) -> Result<Value, Fault> {
-    let tip = door.app.chain().tip().value().to_string();
+    let tip = door.app.tip().to_string();
     Ok(match door.info.index.state() {
         State::Off => json!({"state": "off", "latest_block_height": tip}),
         State::Begins => json!({"state": "begins", "latest_block_height": tip}),

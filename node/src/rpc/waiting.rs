@@ -1,12 +1,12 @@
 //! `unconfirmed_txs`, `num_unconfirmed_txs` and `check_tx`: what waits in the mempool, and what would.
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::error::Fault;
 use super::methods::{base64, check_json, per_page};
 use super::params::Params;
 use crate::app::App;
+use crate::tx::Tx;
 
 /// The ready transactions that came first, as many as asked for.
 pub(super) fn unconfirmed(app: &App, params: &Params) -> Result<Value, Fault> {
@@ -23,6 +23,6 @@ pub(super) fn count(app: &App) -> Value {
 }
 
 /// What the mempool would say to a transaction. It does not take it.
-pub(super) fn check(app: &App, bytes: Bytes) -> Result<Value, Fault> {
-    check_json(app.would_take(bytes))
+pub(super) fn check(app: &App, tx: Tx) -> Result<Value, Fault> {
+    check_json(app.would_take(tx))
 }
